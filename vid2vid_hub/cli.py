@@ -1,0 +1,313 @@
+"""The command line: every command reads its arguments, calls one function of the library, and says what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from vid2vid_hub.errors import Vid2VidError
+from vid2vid_hub.tasks import get_task, list_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vid2vid_hub.pipeline import Vid2VidPipeline
+    from vid2vid_hub.tasks import Task
+    from vid2vid_hub.training.trainer import Progress
+
+app = typer.Typer(
+    help="Turn one video into another: label maps into streets, sketches into faces, poses into dance.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Size = Annotated[str | None, typer.Option(metavar="WxH", help="Resize to this many pixels, e.g. 256x144.")]
+Model = Annotated[str, typer.Argument(help="A pipeline folder, a starter's name, or org/name on the Hub.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps, …; the best that is there by default.")]
+_debug = False
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+    global _debug
+    _debug = debug
+
+
+@app.command()
+def tasks() -> None:
+    """List the installed tasks."""
+    for name in list_tasks():
+        typer.echo(name)
+
+
+@app.command()
+def prepare(
+    videos: Annotated[list[Path], typer.Argument(help="Videos, or folders of frames.")],
+    task: Annotated[str, typer.Option(help="The task that the conditions belong to.")],
+    output: Annotated[Path, typer.Option(help="The dataset folder to make.")],
+    conditions: Annotated[
+        list[Path] | None, typer.Option(help="Their conditions, in the same order; extracted when left out.")
+    ] = None,
+    instances: Annotated[list[Path] | None, typer.Option(help="Their instance ids, in the same order.")] = None,
+    size: Size = None,
+    val: Annotated[list[str] | None, typer.Option(help="Held out: NAME of a video, or NAME:START:STOP.")] = None,
+    flow: Annotated[str, typer.Option(help="Flow teacher to cache: dis, raft, raft-small or none.")] = "dis",
+    flow_weights: Annotated[str | None, typer.Option(help="Weights of the flow teacher, if it needs any.")] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="A setting of the task, as KEY=VALUE.")] = None,
+) -> None:
+    """Make a dataset folder out of videos and their conditions, checking every frame."""
+    from vid2vid_hub.data import prepare as data
+    from vid2vid_hub.nn.frozen import flow_teacher
+
+    materials = data.match(videos, conditions or [], instances or [])
+    with _progress("preparing") as show:
+        folder = data.prepare(
+            materials,
+            output,
+            _task(task, setting or []),
+            size=_size(size),
+            held_out=[data.HeldOut.parse(text) for text in val or []],
+            teacher=None if flow == "none" else flow_teacher(flow, flow_weights),
+            report=lambda name, frames: show(f"{name}: {frames} frames", None, None),
+        )
+    typer.echo(f"{folder}: {_counted(folder)}")
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option(help="A dataset folder, or one in the released layout.")],
+    output: Annotated[Path, typer.Option(help="The run folder: checkpoints, log, and the pipeline.")],
+    task: Annotated[str | None, typer.Option(help="The task; its own recipe unless --recipe is given.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe.yaml, or a pipeline folder that has one.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run.")] = False,
+    change: Annotated[list[str] | None, typer.Option("--set", help="A change to the recipe, as KEY=VALUE.")] = None,
+) -> None:
+    """Train a generator; what it has learned is in OUTPUT/pipeline."""
+    from vid2vid_hub.training.run import start_run
+
+    with _progress("training") as show:
+        folder = start_run(
+            data, output, task=task, recipe=recipe, resume=resume, changes=_pairs(change or []), report=_losses(show)
+        )
+    typer.echo(f"{folder}")
+
+
+@app.command()
+def generate(
+    model: Model,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A condition or a real video; a file or a folder.")],
+    output: Annotated[Path, typer.Option(help="The video to write: .mp4, .mkv or .mov.")],
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Also write the condition beside the generated video.")
+    ] = False,
+    condition: Annotated[
+        bool | None, typer.Option("--condition/--video", help="What INPUT is; found out by looking when left out.")
+    ] = None,
+    first_frame: Annotated[list[Path] | None, typer.Option(help="Pictures of the first frames, to go on from.")] = None,
+    size: Size = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second; those of the input by default.")] = None,
+    device: Device = None,
+) -> None:
+    """Generate a video from a condition, or from a real video whose condition the task extracts."""
+    from vid2vid_hub.data.video import open_video
+    from vid2vid_hub.render import is_condition, render
+
+    with open_video(source) as reader:
+        rate, total = reader.fps, _length(reader)
+    pipeline = _load(model, device)
+    drawn = is_condition(pipeline.task, source) if condition is None else condition
+    given = {"condition": source} if drawn else {"video": source}
+    found = pipeline.conditions(**given, size=_size(size))
+    with _progress("generating") as show:
+        rendered = render(
+            pipeline,
+            found,
+            output,
+            fps=Fraction(fps).limit_denominator(1001) if fps else rate,
+            first_frames=_pictures(first_frame or []),
+            side_by_side=side_by_side,
+            report=lambda frames: show("frames", frames, total),
+        )
+    for path in (rendered.video, rendered.side_by_side):
+        if path is not None:
+            typer.echo(f"{path}: {rendered.frames} frames")
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Annotated[Path, typer.Option(help="A dataset folder.")],
+    split: Annotated[str, typer.Option(help="Which of its splits.")] = "val",
+    lpips: Annotated[Path | None, typer.Option(help="Safetensors of VGG16 and the LPIPS heads.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+    device: Device = None,
+) -> None:
+    """Measure a pipeline on held-out clips, beside floors that it must beat."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from vid2vid_hub.data.open import open_clips
+    from vid2vid_hub.evaluation import report
+    from vid2vid_hub.nn.frozen import flow_teacher
+
+    pipeline = _load(model, device)
+    clips = open_clips(data, split, pipeline.task)
+    with _progress("evaluating") as show:
+        figures = report.evaluate(
+            pipeline, clips, lpips_weights=lpips, teacher=flow_teacher(), progress=lambda clip: show(clip, None, None)
+        )
+    measures = ["psnr", "lpips", "warping"] if lpips else ["psnr", "warping"]
+    table = Table("system", *measures, title=f"{len(clips)} clips, {sum(clip.length for clip in clips)} frames")
+    for system, values in figures.items():
+        table.add_row(system, *(f"{values[m]:.4f}" if m in values else "" for m in measures))
+    Console().print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=1))
+
+
+@app.command()
+def benchmark(
+    model: Model,
+    size: Size = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames to time.")] = 20,
+    device: Device = None,
+) -> None:
+    """Say how long a frame takes: in the network, outside it, and in all."""
+    from vid2vid_hub.evaluation.benchmark import benchmark as run
+
+    pipeline = _load(model, device)
+    timing = run(pipeline, _size(size) or pipeline.size or (256, 512), frames)
+    height, width = timing.size
+    typer.echo(f"{width}x{height} on {pipeline.device}, {timing.threads} threads, median of {frames} frames")
+    typer.echo(f"network {timing.network:.1f} ms, host {timing.host:.1f} ms, whole {timing.whole:.1f} ms a frame")
+    typer.echo(f"outside the network: {timing.outside:.1%}")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the videos.")] = Path("demo"),
+    device: Device = None,
+) -> None:
+    """Generate five seconds of street with the starter that comes with the package."""
+    from vid2vid_hub.pipeline import starter
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Vid2VidError(f"the folder {output} cannot be made: {error}") from error
+    folder = starter("street-starter")
+    generate(
+        str(folder), folder / "sample.mkv", output / "street.mp4", side_by_side=True, condition=True, device=device
+    )
+
+
+def main() -> None:
+    """Run the command line; mistakes that a person can mend are one sentence and exit code 2."""
+    try:
+        app()
+    except Vid2VidError as error:
+        if _debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        sys.exit(130)
+
+
+def _load(model: str, device: str | None) -> Vid2VidPipeline:
+    import torch
+    from diffusers.utils import logging
+
+    from vid2vid_hub.pipeline import Vid2VidPipeline, starter
+
+    logging.disable_progress_bar()
+    plain = "/" not in model and not Path(model).exists()
+    pipeline = Vid2VidPipeline.from_pretrained(starter(model) if plain else model)
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return cast("Vid2VidPipeline", pipeline.to(device or best))
+    except (RuntimeError, AssertionError) as error:
+        raise Vid2VidError(f"the device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _task(name: str, settings: list[str]) -> Task:
+    return get_task(name, _values(_pairs(settings)))
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    for text in texts:
+        if "=" not in text:
+            raise Vid2VidError(f"'{text}' is not a setting; write KEY=VALUE")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _values(pairs: dict[str, str]) -> dict[str, Any]:
+    import yaml
+
+    return {key: yaml.safe_load(value) for key, value in pairs.items()}
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise Vid2VidError(f"'{text}' is not a size; write WIDTHxHEIGHT in pixels, e.g. 256x144")
+    return int(height), int(width)
+
+
+def _pictures(paths: list[Path]) -> list[Any] | None:
+    from PIL import Image, UnidentifiedImageError
+
+    pictures = []
+    for path in paths:
+        try:
+            pictures.append(Image.open(path).convert("RGB"))
+        except (OSError, UnidentifiedImageError) as error:
+            raise Vid2VidError(f"the first frame {path} is not a picture that can be read: {error}") from error
+    return pictures or None
+
+
+def _length(reader: Any) -> int | None:
+    return len(reader)
+
+
+def _counted(folder: Path) -> str:
+    from vid2vid_hub.data.clips import SPLITS, read_clips
+
+    found = {split: read_clips(folder, split) for split in SPLITS}
+    return ", ".join(f"{split} {len(c)} clips, {sum(x.length for x in c)} frames" for split, c in found.items())
+
+
+def _losses(show: Callable[[str, int | None, int | None], None]) -> Callable[[Progress], None]:
+    def report(progress: Progress) -> None:
+        position = progress.position
+        terms = " ".join(f"{name} {value:.3f}" for name, value in progress.terms.items())
+        epoch = f"epoch {position.epoch + 1}/{progress.epochs} step {position.step}"
+        show(f"{epoch} {terms}", position.batch, progress.batches)
+
+    return report
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[str, int | None, int | None], None]]:
+    """A bar for what takes longer than two seconds; call it with a text, how much is done, and of how much."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(title, total=None)
+        yield lambda text, done, total: progress.update(bar, description=text, completed=done, total=total)
+
+
+if __name__ == "__main__":
+    main()

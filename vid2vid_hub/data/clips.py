@@ -1,0 +1,333 @@
+"""Dataset folders on disk -> Clip: records of ``metadata.jsonl``, and stretches of them as training wants them.
+
+A dataset folder holds ``dataset.json`` and, per split, ``metadata.jsonl`` with one line a clip. Real frames are a
+video, conditions and instance ids are lossless, flow is half-precision safetensors; ``docs/data.md`` says every field.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from vid2vid_hub.data.maps import open_instances, open_maps
+from vid2vid_hub.data.video import open_video
+from vid2vid_hub.errors import DatasetError
+from vid2vid_hub.tasks import Task
+from vid2vid_hub.types import Clip, Condition
+
+FORMAT = 1
+SPLITS = ("train", "val")
+
+
+class ClipSource(Protocol):
+    """One clip on disk, whatever the layout around it."""
+
+    @property
+    def name(self) -> str:
+        """What the clip is called in messages."""
+
+    @property
+    def length(self) -> int:
+        """Its frames."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+
+    @property
+    def fps(self) -> Fraction:
+        """Frames a second."""
+
+    def frames(self, start: int, stop: int) -> Tensor:
+        """Real frames, uint8 (T, 3, H, W) RGB."""
+
+    def condition(self, start: int, stop: int) -> Condition:
+        """The condition of those frames."""
+
+    def flow(self, start: int, stop: int) -> Tensor | None:
+        """Cached flow of frames start+1 .. stop-1 to their predecessors, float (T-1, 2, H, W) pixels, or None."""
+
+
+@dataclass(frozen=True)
+class PreparedClip:
+    """A clip that ``prepare`` wrote: a line of ``metadata.jsonl``; file names are relative to the split's folder."""
+
+    folder: Path
+    name: str
+    length: int
+    size: tuple[int, int]
+    fps: Fraction
+    maps: int
+    frames_file_name: str
+    condition_file_name: str
+    instances_file_name: str | None = None
+    flow_file_name: str | None = None
+
+    def frames(self, start: int, stop: int) -> Tensor:
+        """See :class:`ClipSource`."""
+        with open_video(self.folder / self.frames_file_name, backend="decord") as reader:
+            frames = torch.from_numpy(reader.read(range(start, stop)))
+        height, width = self.size  # the encoder repeats the last row and column of odd sides
+        return frames[:, :height, :width].permute(0, 3, 1, 2).contiguous()
+
+    def condition(self, start: int, stop: int) -> Condition:
+        """See :class:`ClipSource`."""
+        with open_maps(self.folder / self.condition_file_name, channels=self.maps) as reader:
+            maps = reader.read(start, stop)
+        if self.instances_file_name is None:
+            return Condition(maps)
+        with open_instances(self.folder / self.instances_file_name) as reader:
+            return Condition(maps, reader.read(start, stop))
+
+    def flow(self, start: int, stop: int) -> Tensor | None:
+        """See :class:`ClipSource`."""
+        if self.flow_file_name is None:
+            return None
+        path = self.folder / self.flow_file_name
+        try:
+            with safe_open(path, "pt") as file:
+                flow: Tensor = file.get_slice("flow")[start : stop - 1]
+        except (OSError, SafetensorError) as error:
+            raise DatasetError(f"{path} does not hold cached flow ({error}); run prepare again") from error
+        return flow.float()
+
+    def record(self) -> dict[str, Any]:
+        """The line of ``metadata.jsonl``."""
+        height, width = self.size
+        return {
+            "name": self.name,
+            "length": self.length,
+            "height": height,
+            "width": width,
+            "fps": str(self.fps),
+            "maps": self.maps,
+            "frames_file_name": self.frames_file_name,
+            "condition_file_name": self.condition_file_name,
+            "instances_file_name": self.instances_file_name,
+            "flow_file_name": self.flow_file_name,
+        }
+
+    @classmethod
+    def from_record(cls, folder: Path, record: dict[str, Any]) -> PreparedClip:
+        """The inverse of :meth:`record`.
+
+        Raises:
+            DatasetError: a field is missing or unknown, or a file that it names is not there.
+        """
+        try:
+            fields = dict(record)
+            size = int(fields.pop("height")), int(fields.pop("width"))
+            clip = cls(folder=folder, size=size, fps=Fraction(fields.pop("fps")), **fields)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise DatasetError(f"{folder / 'metadata.jsonl'}: the line {record} is not a clip: {error}") from error
+        for key in ("frames_file_name", "condition_file_name", "instances_file_name", "flow_file_name"):
+            file = getattr(clip, key)
+            if file is not None and not _inside(folder, str(file)):
+                raise DatasetError(
+                    f"{folder / 'metadata.jsonl'}: clip '{clip.name}' names {file}, which is not a file of this folder; "
+                    "restore it or run prepare again"
+                )
+        return clip
+
+
+def _inside(folder: Path, file: str) -> bool:
+    path = (folder / file).resolve()
+    return path.is_relative_to(folder.resolve()) and path.is_file()
+
+
+@dataclass(frozen=True)
+class Description:
+    """``dataset.json``: what all clips of a dataset folder share."""
+
+    task: str
+    task_config: dict[str, Any]
+    flow: str | None
+    format: int = FORMAT
+
+    @classmethod
+    def read(cls, folder: Path) -> Description:
+        """Read it from a dataset folder.
+
+        Raises:
+            DatasetError: it is missing, or of another format.
+        """
+        path = folder / "dataset.json"
+        try:
+            fields = json.loads(path.read_text())
+            if fields["format"] != FORMAT:
+                raise DatasetError(f"{path} has format {fields['format']}; this version reads format {FORMAT}")
+            return cls(**fields)
+        except FileNotFoundError as error:
+            raise DatasetError(f"{folder} is not a dataset: it has no dataset.json; make one with prepare") from error
+        except KeyError as error:
+            raise DatasetError(f"{path} does not say its format; this version reads format {FORMAT}") from error
+        except (OSError, ValueError, TypeError) as error:
+            raise DatasetError(f"{path} cannot be read: {error}") from error
+
+
+def read_clips(folder: Path, split: str) -> list[PreparedClip]:
+    """The clips of one split of a dataset folder, in the order of its ``metadata.jsonl``; none if the split is absent.
+
+    Raises:
+        DatasetError: the folder contradicts itself.
+    """
+    Description.read(folder)
+    path = folder / split / "metadata.jsonl"
+    if not path.is_file():
+        return []
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+    clips = []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DatasetError(f"{path}, line {number}, is not JSON: {error}") from error
+        clips.append(PreparedClip.from_record(path.parent, record))
+    return clips
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a clip: which one, from which frame, how many, mirrored or not."""
+
+    clip: int
+    start: int
+    length: int
+    flip: bool = False
+
+
+def epoch_windows(lengths: Sequence[int], frames: int, flip: float, seed: int, epoch: int) -> list[Window]:
+    """Cut every clip into stretches of ``frames`` and shuffle them: a pure function, so that resuming needs no state.
+
+    Cuts begin at a random offset, so no frame is always first; every frame but those before the offset or behind the
+    last whole stretch is seen once an epoch. A clip shorter than ``frames`` is one stretch of its own length.
+
+    Args:
+        lengths: frames of each clip.
+        frames: the stretch's length.
+        flip: probability of mirroring a stretch left to right.
+        seed: of the run.
+        epoch: counted from 0.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    windows = []
+    for clip, length in enumerate(lengths):
+        take = min(frames, length)
+        slack = length % take
+        offset = int(torch.randint(slack + 1, (), generator=generator)) if slack else 0
+        windows += [Window(clip, start, take) for start in range(offset, length - take + 1, take)]
+    order = torch.randperm(len(windows), generator=generator).tolist()
+    mirrored = (torch.rand(len(windows), generator=generator) < flip).tolist()
+    return [replace(windows[i], flip=flip) for i, flip in zip(order, mirrored, strict=True)]
+
+
+def batches(windows: Sequence[Window], size: int) -> list[list[Window]]:
+    """Group windows of equal length, in order, ``size`` at a time; a last smaller group is kept."""
+    groups: dict[int, list[Window]] = {}
+    done = []
+    for window in windows:
+        group = groups.setdefault(window.length, [])
+        group.append(window)
+        if len(group) == size:
+            done.append(groups.pop(window.length))
+    return [*done, *groups.values()]
+
+
+def read_window(source: ClipSource, window: Window, size: tuple[int, int] | None = None) -> Clip:
+    """Read a stretch as a batch of one.
+
+    Args:
+        source: the clip.
+        window: which stretch of it.
+        size: (height, width) to resize to; labels and ids by the nearest pixel, never mixed.
+    """
+    stop = window.start + window.length
+    condition = source.condition(window.start, stop)
+    frames = source.frames(window.start, stop).float().div(127.5).sub(1)
+    clip = Clip(
+        frames[None],
+        condition.maps[None],
+        None if condition.instances is None else condition.instances[None],
+        _batch_of_one(source.flow(window.start, stop)),
+        (f"{source.name}[{window.start}:{stop}]",),
+    )
+    if size is not None:
+        clip = resize(clip, size)
+    return mirror(clip) if window.flip else clip
+
+
+def collate(clips: Sequence[Clip]) -> Clip:
+    """Clips of equal length and size to one batch; flow stays only if all have it."""
+    flows = [clip.flow for clip in clips]
+    instances = [clip.instances for clip in clips]
+    return Clip(
+        torch.cat([clip.frames for clip in clips]),
+        torch.cat([clip.maps for clip in clips]),
+        None if any(i is None for i in instances) else torch.cat([i for i in instances if i is not None]),
+        None if any(f is None for f in flows) else torch.cat([f for f in flows if f is not None]),
+        tuple(name for clip in clips for name in clip.names),
+    )
+
+
+def resize(clip: Clip, size: tuple[int, int]) -> Clip:
+    """The clip at another (height, width): frames and flow smoothly, maps and ids by the nearest pixel."""
+    height, width = clip.frames.shape[-2:]
+    if (height, width) == size:
+        return clip
+    scale = clip.frames.new_tensor((size[1] / width, size[0] / height)).view(1, 2, 1, 1)
+    return replace(
+        clip,
+        frames=_interpolate(clip.frames, size, mode="bicubic", antialias=True).clamp(-1, 1),
+        maps=_interpolate(clip.maps, size, mode="nearest-exact"),
+        instances=None if clip.instances is None else _nearest_ids(clip.instances, size),
+        flow=None if clip.flow is None else _interpolate(clip.flow, size, mode="bilinear", antialias=True) * scale,
+    )
+
+
+def mirror(clip: Clip) -> Clip:
+    """The clip seen in a mirror: everything left to right, and flow's x turned round."""
+    flow = clip.flow
+    if flow is not None:
+        flow = flow.flip(-1) * flow.new_tensor((-1.0, 1.0)).view(1, 1, 2, 1, 1)
+    instances = None if clip.instances is None else clip.instances.flip(-1)
+    return replace(clip, frames=clip.frames.flip(-1), maps=clip.maps.flip(-1), instances=instances, flow=flow)
+
+
+def encode_clip(task: Task, clip: Clip) -> tuple[Tensor, Tensor | None]:
+    """The batch's conditions as the network reads them.
+
+    Returns:
+        features (B, T, S, H, W), and the foreground mask (B, T, 1, H, W) where the task has one.
+    """
+    batch, length = clip.maps.shape[:2]
+    instances = None if clip.instances is None else clip.instances.flatten(0, 1)
+    encoded = task.encode(Condition(clip.maps.flatten(0, 1), instances))
+    features = encoded.features.unflatten(0, (batch, length))
+    where = None if encoded.foreground is None else encoded.foreground.unflatten(0, (batch, length))
+    return features, where
+
+
+def _interpolate(x: Tensor, size: tuple[int, int], **how: Any) -> Tensor:
+    resized: Tensor = F.interpolate(x.flatten(0, 1), size, **how)
+    return torch.unflatten(resized, 0, x.shape[:2])
+
+
+def _nearest_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
+    """Ids pass through double precision, which holds every int32 exactly."""
+    return _interpolate(ids.double(), size, mode="nearest-exact").to(torch.int32)
+
+
+def _batch_of_one(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor[None]

@@ -1,0 +1,38 @@
+"""One door to clips on disk: a prepared dataset folder, or one of the layouts that people already have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vid2vid_hub.data.clips import ClipSource, Description, read_clips
+from vid2vid_hub.data.released import is_cityscapes, is_released, read_cityscapes, read_released
+from vid2vid_hub.errors import DatasetError
+from vid2vid_hub.tasks import Task
+
+
+def open_clips(folder: Path, split: str, task: Task) -> list[ClipSource]:
+    """The clips of one split, whatever the layout.
+
+    Args:
+        folder: with a ``dataset.json``, or with ``train_A`` and ``train_B``, or with ``leftImg8bit_sequence``.
+        split: "train" or "val"; the released layout says "test" for the latter.
+        task: what the conditions mean.
+
+    Raises:
+        DatasetError: the layout is none of these, belongs to another task, or contradicts itself.
+    """
+    if (folder / "dataset.json").is_file():
+        theirs = Description.read(folder)
+        if (theirs.task, theirs.task_config) != (task.name, task.config()):
+            raise DatasetError(
+                f"{folder} was prepared for task '{theirs.task}' with {theirs.task_config}, "
+                f"not for '{task.name}' with {task.config()}"
+            )
+        return [*read_clips(folder, split)]
+    if is_released(folder):
+        return [*read_released(folder, split, task)]
+    if is_cityscapes(folder):
+        return [*read_cityscapes(folder, split, task)]
+    raise DatasetError(
+        f"{folder} is no dataset: expected dataset.json (made by prepare), train_A and train_B, or leftImg8bit_sequence"
+    )

@@ -1,0 +1,1 @@
+"""Measures of generated video, always beside floors of the same frames."""

@@ -1,0 +1,29 @@
+"""Distances between generated and real frames, and between frames and their own past: pure functions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vid2vid_hub.ops.warp import warp
+
+
+def psnr(generated: Tensor, real: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of every picture, (N, 3, H, W) in [-1, 1] to (N,); higher is nearer."""
+    error = (generated - real).square().mean((1, 2, 3))
+    return 10 * torch.log10(4 / error)
+
+
+def warping_error(frames: Tensor, flow: Tensor, trust: Tensor) -> Tensor:
+    """Mean absolute change along the real motion, of every frame but the first; lower is steadier.
+
+    Args:
+        frames: (T, 3, H, W) in [-1, 1].
+        flow: (T-1, 2, H, W), pixels, of the real video, from each frame to the one before.
+        trust: (T-1, 1, H, W), 1 where that flow is reliable.
+
+    Returns:
+        (T-1,), in units of the picture's range [-1, 1], averaged over trusted pixels only.
+    """
+    change = (frames[1:] - warp(frames[:-1], flow)).abs().mean(1, keepdim=True)
+    return (change * trust).sum((1, 2, 3)) / trust.sum((1, 2, 3)).clamp_min(1)

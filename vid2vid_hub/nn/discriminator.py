@@ -1,0 +1,67 @@
+"""Patch discriminators at several scales: D_I on a frame and its condition now, D_V and regions on the same class."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from vid2vid_hub.nn.blocks import initialise, norm
+from vid2vid_hub.nn.model import Vid2VidModel
+
+MAX_CHANNELS = 512
+MAX_FIRST_CHANNELS = 64
+
+
+class PatchDiscriminator(nn.Module):
+    """4x4 convolutions that judge overlapping patches (B.6); the maps before the verdict serve feature matching."""
+
+    def __init__(self, inputs: int, channels: int, layers: int) -> None:
+        super().__init__()
+        widths = [min(channels * 2**i, MAX_CHANNELS) for i in range(layers + 1)]
+        self.layers = nn.ModuleList([nn.Sequential(nn.Conv2d(inputs, widths[0], 4, 2, 2), nn.LeakyReLU(0.2))])
+        for i in range(1, layers + 1):
+            stride = 2 if i < layers else 1
+            convolution = nn.Conv2d(widths[i - 1], widths[i], 4, stride, 2)
+            self.layers.append(nn.Sequential(convolution, norm(widths[i]), nn.LeakyReLU(0.2)))
+        self.layers.append(nn.Conv2d(widths[-1], 1, 4, 1, 2))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(N, C, H, W) to the feature maps of every layer; the last is the verdict (N, 1, h, w), without a sigmoid."""
+        maps = []
+        for layer in self.layers:
+            x = layer(x)
+            maps.append(x)
+        return maps
+
+
+class MultiscaleDiscriminator(Vid2VidModel):
+    """The same question asked at several resolutions, finest first.
+
+    Args:
+        inputs: channels of the condition and the frames together.
+        base_channels: width of the finest scale's first layer; doubled at each coarser scale up to 64.
+        layers: convolutions of stride 2 (the paper's networks: 3).
+        scales: how many resolutions judge; between them the input is halved.
+    """
+
+    @register_to_config
+    def __init__(self, inputs: int, base_channels: int = 64, layers: int = 3, scales: int = 2) -> None:
+        super().__init__()
+        widths = [min(MAX_FIRST_CHANNELS, base_channels * 2**s) for s in range(scales)]
+        self.judges = nn.ModuleList([PatchDiscriminator(inputs, width, layers) for width in widths])
+        self.apply(initialise)
+
+    def forward(self, condition: Tensor, frames: Tensor) -> list[list[Tensor]]:
+        """Judge ``frames`` (N, C, H, W) given ``condition`` (N, S, H, W).
+
+        Returns:
+            Per scale, finest first, the feature maps of :class:`PatchDiscriminator`.
+        """
+        x = torch.cat((condition, frames), 1)
+        judged = []
+        for judge in self.judges:
+            judged.append(judge(x))
+            x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+        return judged

@@ -1,0 +1,1 @@
+"""Pure functions of tensors: nothing here has parameters or remembers anything."""

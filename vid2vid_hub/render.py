@@ -1,0 +1,93 @@
+"""A pipeline's output as files that people watch: the video, and condition and video side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, tee
+from pathlib import Path
+
+import numpy as np
+
+from vid2vid_hub.data.pictures import Pictures, picture_blocks
+from vid2vid_hub.data.video import VideoWriter, open_video
+from vid2vid_hub.errors import ConditionError
+from vid2vid_hub.pipeline import Vid2VidPipeline
+from vid2vid_hub.tasks import Task
+from vid2vid_hub.types import Condition
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What was written: the video, the side-by-side one if it was asked for, and how many frames."""
+
+    video: Path
+    side_by_side: Path | None
+    frames: int
+
+
+def is_condition(task: Task, source: Path) -> bool:
+    """Whether a file or folder holds conditions of the task, judged by its first picture, or real frames.
+
+    One channel is always a condition; colours are one if the task can read them.
+
+    Raises:
+        VideoError: there is no picture to judge.
+    """
+    with open_video(source) as reader:
+        first = next(picture_blocks(reader.frames(0, 1)))
+    if first.shape[1] == 1:
+        return True
+    try:
+        task.parse(first)
+    except ConditionError:
+        return False
+    return True
+
+
+def render(
+    pipeline: Vid2VidPipeline,
+    conditions: Iterable[Condition],
+    output: Path,
+    *,
+    fps: Fraction,
+    first_frames: Pictures | None = None,
+    side_by_side: bool = False,
+    report: Callable[[int], None] = lambda frames: None,
+) -> Rendered:
+    """Generate a video into a file, in constant memory; files appear under their names only when they are whole.
+
+    Args:
+        pipeline: what generates.
+        conditions: from :meth:`Vid2VidPipeline.conditions`.
+        output: an .mp4, .mkv or .mov file.
+        fps: frames a second.
+        first_frames: as in :meth:`Vid2VidPipeline.stream`.
+        side_by_side: also write ``<output>-side-by-side`` with the condition on the left.
+        report: called with the number of frames done.
+
+    Raises:
+        VideoError, ConditionError, TaskError: as in :meth:`Vid2VidPipeline.stream`, or the disk is full.
+    """
+    beside = output.with_name(f"{output.stem}-side-by-side{output.suffix}") if side_by_side else None
+    shown, driving = tee(conditions)
+    count = 0
+    with ExitStack() as files:
+        video = files.enter_context(VideoWriter(output, fps))
+        pair = files.enter_context(VideoWriter(beside, fps)) if beside else None
+        previews = _previews(pipeline.task, shown)
+        for frame in pipeline.stream(condition=driving, first_frames=first_frames):
+            video.write(frame)
+            if pair is not None:
+                pair.write(np.concatenate((next(previews), frame), 1))
+            count += 1
+            report(count)
+    return Rendered(output, beside, count)
+
+
+def _previews(task: Task, conditions: Iterable[Condition]) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    """Drawn only when they are asked for."""
+    pictures = chain.from_iterable(task.preview(condition).cpu() for condition in conditions)
+    return (picture.permute(1, 2, 0).contiguous().numpy() for picture in pictures)

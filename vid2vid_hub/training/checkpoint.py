@@ -1,0 +1,136 @@
+"""Checkpoints of a run: tensors as safetensors, the rest as JSON, a sha256 manifest; written beside, then renamed.
+
+A checkpoint is a folder ``checkpoint-<step>``. It appears under that name only when it is whole, and older ones are
+removed only after that; whatever was damaged since is found by its hash and passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vid2vid_hub.errors import CheckpointError
+
+KEEP = 2
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run needs to go on.
+
+    Attributes:
+        tensors: file stem -> tensors by name, e.g. "generator" -> its state dict.
+        state: JSON values: position, optimizer settings, the recipe.
+    """
+
+    tensors: dict[str, dict[str, Tensor]]
+    state: dict[str, Any]
+
+
+def save_checkpoint(run: Path, step: int, checkpoint: Checkpoint) -> Path:
+    """Write ``run/checkpoint-<step>`` and keep the two newest.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written; the older checkpoints are still there.
+    """
+    final = run / f"checkpoint-{step:09d}"
+    beside = run / f".{final.name}.part-{os.getpid()}"
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        for stem, tensors in checkpoint.tensors.items():
+            save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, beside / f"{stem}.safetensors")
+        (beside / "state.json").write_text(json.dumps(checkpoint.state, indent=1))
+        files = sorted(beside.iterdir())
+        manifest = {file.name: _sha256(file) for file in files}
+        (beside / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        for path in [*files, beside / MANIFEST, beside]:
+            _sync(path)
+        if final.exists():
+            shutil.rmtree(final)
+        beside.replace(final)
+        _sync(run)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise CheckpointError(f"checkpoint {final} cannot be written: {error}; free some space and resume") from error
+    for old in _checkpoints(run)[:-KEEP]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def load_checkpoint(run: Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None if the run has none at all.
+
+    Damaged ones are passed over with a warning.
+
+    Raises:
+        CheckpointError: there are checkpoints, and every one is damaged.
+    """
+    candidates = _checkpoints(run)
+    for folder in reversed(candidates):
+        try:
+            return _load(folder)
+        except (OSError, ValueError, KeyError) as error:
+            warnings.warn(f"passing over the damaged checkpoint {folder}: {error}", stacklevel=2)
+    if candidates:
+        raise CheckpointError(f"all {len(candidates)} checkpoints in {run} are damaged; start a new run")
+    return None
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """An optimizer's state as tensors named ``<parameter index>.<field>``, and its groups as JSON values."""
+    state = optimizer.state_dict()
+    tensors = {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, fields in state["state"].items()
+        for name, value in fields.items()
+    }
+    return tensors, state["param_groups"]
+
+
+def unpack_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]
+) -> None:
+    """The inverse of :func:`pack_optimizer`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _load(folder: Path) -> Checkpoint:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    for name, digest in manifest.items():
+        if _sha256(folder / name) != digest:
+            raise ValueError(f"{name} is not what was written")
+    tensors = {Path(n).stem: load_file(folder / n) for n in manifest if n.endswith(".safetensors")}
+    return Checkpoint(tensors, json.loads((folder / "state.json").read_text()))
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    return sorted(run.glob("checkpoint-*")) if run.is_dir() else []
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
