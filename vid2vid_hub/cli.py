@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from typer.core import TyperCommand
 
-from vid2vid_hub.errors import Vid2VidError
+from vid2vid_hub.errors import ConditionError, Vid2VidError
 from vid2vid_hub.tasks import get_task, list_tasks
 
 if TYPE_CHECKING:
@@ -47,13 +47,28 @@ def tasks() -> None:
         typer.echo(name)
 
 
-@app.command()
+class _Lists(TyperCommand):
+    """A command whose --conditions and --instances take several values: ``--conditions a.mkv b.mkv``."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        option = ""
+        for arg in args:
+            if arg.startswith("-"):
+                option = arg if arg in ("--conditions", "--instances") else ""
+            elif option and spread[-1] != option:
+                spread.append(option)
+            spread.append(arg)
+        return super().parse_args(ctx, spread)
+
+
+@app.command(cls=_Lists)
 def prepare(
     videos: Annotated[list[Path], typer.Argument(help="Videos, or folders of frames.")],
     task: Annotated[str, typer.Option(help="The task that the conditions belong to.")],
     output: Annotated[Path, typer.Option(help="The dataset folder to make.")],
     conditions: Annotated[
-        list[Path] | None, typer.Option(help="Their conditions, in the same order; extracted when left out.")
+        list[Path] | None, typer.Option(help="Their conditions, in the same order, after the videos; extracted when left out.")
     ] = None,
     instances: Annotated[list[Path] | None, typer.Option(help="Their instance ids, in the same order.")] = None,
     size: Size = None,
@@ -120,21 +135,24 @@ def generate(
     from vid2vid_hub.render import is_condition, render
 
     with open_video(source) as reader:
-        rate, total = reader.fps, _length(reader)
+        rate, total = reader.fps, len(reader)
     pipeline = _load(model, device)
     drawn = is_condition(pipeline.task, source) if condition is None else condition
     given = {"condition": source} if drawn else {"video": source}
     found = pipeline.conditions(**given, size=_size(size))
     with _progress("generating") as show:
-        rendered = render(
-            pipeline,
-            found,
-            output,
-            fps=Fraction(fps).limit_denominator(1001) if fps else rate,
-            first_frames=_pictures(first_frame or []),
-            side_by_side=side_by_side,
-            report=lambda frames: show("frames", frames, total),
-        )
+        try:
+            rendered = render(
+                pipeline,
+                found,
+                output,
+                fps=rate if fps is None else fps,
+                first_frames=_pictures(first_frame or []),
+                side_by_side=side_by_side,
+                report=lambda frames: show("frames", frames, total),
+            )
+        except ConditionError as error:
+            raise ConditionError(f"{source}, {error}") from error
     for path in (rendered.video, rendered.side_by_side):
         if path is not None:
             typer.echo(f"{path}: {rendered.frames} frames")
@@ -169,7 +187,7 @@ def evaluate(
         table.add_row(system, *(f"{values[m]:.4f}" if m in values else "" for m in measures))
     Console().print(table)
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=1))
+        _write_json(json_file, figures)
 
 
 @app.command()
@@ -215,7 +233,7 @@ def main() -> None:
     except Vid2VidError as error:
         if _debug:
             raise
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
@@ -252,7 +270,10 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 def _values(pairs: dict[str, str]) -> dict[str, Any]:
     import yaml
 
-    return {key: yaml.safe_load(value) for key, value in pairs.items()}
+    try:
+        return {key: yaml.safe_load(value) for key, value in pairs.items()}
+    except yaml.YAMLError as error:
+        raise Vid2VidError(f"a setting is no YAML value: {error}") from error
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -276,8 +297,14 @@ def _pictures(paths: list[Path]) -> list[Any] | None:
     return pictures or None
 
 
-def _length(reader: Any) -> int | None:
-    return len(reader)
+def _write_json(path: Path, figures: dict[str, dict[str, float]]) -> None:
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_text(json.dumps(figures, indent=1))
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise Vid2VidError(f"{path} cannot be written: {error}") from error
 
 
 def _counted(folder: Path) -> str:
@@ -303,10 +330,16 @@ def _progress(title: str) -> Iterator[Callable[[str, int | None, int | None], No
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    text = TextColumn("{task.description}", markup=False)
+    with Progress(
+        BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), text, console=Console(stderr=True)
+    ) as progress:
         bar = progress.add_task(title, total=None)
-        yield lambda text, done, total: progress.update(bar, description=text, completed=done, total=total)
+        try:
+            yield lambda text, done, total: progress.update(bar, description=text, completed=done, total=total)
+        except BaseException:
+            progress.live.transient = True  # what failed leaves its one sentence, and no bar before it
+            raise
 
 
 if __name__ == "__main__":

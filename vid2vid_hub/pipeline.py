@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from inspect import signature
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -19,8 +20,12 @@ from torch import Tensor
 from vid2vid_hub.data.pictures import BLOCK, Pictures, picture_blocks
 from vid2vid_hub.errors import ConditionError, ModelError, VideoError
 from vid2vid_hub.nn.generator import Vid2VidGenerator
+from vid2vid_hub.nn.model import check_number, loading, portable
 from vid2vid_hub.tasks import Task, get_task
 from vid2vid_hub.types import Condition, Frame, Memory
+
+MAX_SIDE = 8192
+HUB_ARGUMENTS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision")
 
 OutputType = Literal["np", "pt", "pil"]
 Conditions = Condition | Pictures | Iterable[Condition]
@@ -74,6 +79,9 @@ class Vid2VidPipeline(DiffusionPipeline):
                 f"the generator reads {generator.config.condition_channels}"
             )
         height, width = size or (height, width)
+        for name, side in {"height": height, "width": width}.items():
+            if side is not None:
+                check_number(name, side, 1, MAX_SIDE)
         self.register_modules(generator=generator)
         self.register_to_config(task=self.task.name, task_config=self.task.config(), height=height, width=width)
 
@@ -96,13 +104,36 @@ class Vid2VidPipeline(DiffusionPipeline):
             ModelError: the folder or repo is not there, is incomplete, or holds something else than it should.
             TaskError: its task is not installed.
         """
-        folder = Path(pretrained_model_name_or_path)
-        if folder.exists() or str(pretrained_model_name_or_path).count("/") != 1:
-            check_folder(folder, kwargs.get("variant"))
         if not kwargs.setdefault("use_safetensors", True):
             raise ModelError("weights are loaded from safetensors only; leave use_safetensors as it is")
-        with _loading(pretrained_model_name_or_path):
+        folder = Path(pretrained_model_name_or_path)
+        if folder.exists() or str(pretrained_model_name_or_path).count("/") != 1:
+            check_folder(folder)
+        with loading(pretrained_model_name_or_path, "a vid2vid pipeline"):
+            index = cls.load_config(
+                str(pretrained_model_name_or_path), **{name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+            )
+            cls._check_index(index, pretrained_model_name_or_path)
             return cast(Vid2VidPipeline, super().from_pretrained(str(pretrained_model_name_or_path), **kwargs))
+
+    @classmethod
+    def _check_index(cls, index: Any, source: Any) -> None:
+        """Look at ``model_index.json`` before anything that it names is downloaded, imported or loaded."""
+        if not isinstance(index, Mapping):
+            raise ModelError(f"the model_index.json of {source} holds no settings but {type(index).__name__}")
+        found, ours = index.get("_class_name"), [kind.__name__ for kind in cls.__mro__]
+        if found not in ours[: ours.index("DiffusionPipeline")]:
+            raise ModelError(f"{source} holds a pipeline of class {found}; expected {cls.__name__}")
+        generator, expected = index.get("generator", "nothing"), ["vid2vid_hub", "Vid2VidGenerator"]
+        if generator != expected:
+            raise ModelError(f"{source} has {generator} as its generator; its model_index.json must say {expected}")
+        unknown = sorted({key for key in index if not key.startswith("_")} - set(signature(cls.__init__).parameters))
+        if unknown:
+            raise ModelError(f"the model_index.json of {source} has the key '{unknown[0]}', unknown to {cls.__name__}")
+
+    def to_json_string(self) -> str:
+        """``model_index.json``; see :func:`vid2vid_hub.nn.model.portable`."""
+        return portable(super().to_json_string())
 
     def save_pretrained(self, save_directory: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
         """Write the folder: ``model_index.json`` and one folder of safetensors for every network.
@@ -138,9 +169,9 @@ class Vid2VidPipeline(DiffusionPipeline):
             size=size,
             warp=warp,
         )
-        given = condition if condition is not None else video
-        total = len(given) if isinstance(given, Sized) and not isinstance(given, str) else None
-        with self.progress_bar(total=total) as bar:
+        total = _length(condition if condition is not None else video)
+        # Without a total diffusers wants something to iterate over; the bar then counts without an end.
+        with self.progress_bar(iter(()) if total is None else None, total) as bar:
             collected = []
             for frame in frames:
                 collected.append(frame)
@@ -207,16 +238,20 @@ class Vid2VidPipeline(DiffusionPipeline):
         return found if size is None else (one.resized(size) for one in found)
 
     def _extracted(self, video: Pictures) -> Iterator[Condition]:
+        first = 0
         for pictures in picture_blocks(video):
             if pictures.shape[1] != 3:
                 raise VideoError("a video to extract from must be in colour; this one has one channel")
-            yield self.task.extract(pictures)
+            with _counting_from(first):
+                extracted = self.task.extract(pictures)
+            yield extracted
+            first += len(pictures)
 
     def _parsed(self, condition: Conditions) -> Iterator[Condition]:
         if isinstance(condition, Condition):
             yield from (condition[i : i + BLOCK] for i in range(0, len(condition), BLOCK))
             return
-        if not isinstance(condition, str | Path | np.ndarray | Tensor):
+        if not isinstance(condition, str | Path | np.ndarray | Tensor | Image.Image):
             items = iter(condition)
             head = list(islice(items, 1))
             if head and isinstance(head[0], Condition):
@@ -243,8 +278,12 @@ class Vid2VidPipeline(DiffusionPipeline):
         seen: list[Tensor] = []
         memory: Memory | None = None
         number = 0
+        size: tuple[int, int] | None = None
         for block in conditions:
-            height, width = block.size
+            size = size or block.size
+            if block.size != size:
+                raise ConditionError(f"the condition is {block.size} after {size}; all frames must be alike", number)
+            height, width = size
             padded = _pad(block.to(self.device), network.multiple)
             for t in range(len(block)):
                 with torch.inference_mode():
@@ -285,7 +324,7 @@ class Vid2VidPipeline(DiffusionPipeline):
         return Frame(image, image)
 
 
-def check_folder(folder: Path, variant: str | None = None) -> None:
+def check_folder(folder: Path) -> None:
     """Look at a local pipeline folder before anything of it is loaded.
 
     Raises:
@@ -319,22 +358,21 @@ def starter(name: str) -> Path:
 
 
 @contextmanager
-def _loading(source: Any) -> Iterator[None]:
-    """Turn what loaders raise about a folder or repo into one sentence; errors of our own pass as they are."""
-    try:
-        yield
-    except (OSError, ValueError, AttributeError, ImportError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:400]
-        raise ModelError(f"{source} cannot be loaded as a vid2vid pipeline: {reason}") from error
-
-
-@contextmanager
 def _counting_from(first: int) -> Iterator[None]:
     """Name frames in errors by their place in the whole video, not in the block at hand."""
     try:
         yield
     except ConditionError as error:
         raise error.moved(first) from error
+
+
+def _length(given: Any) -> int | None:
+    """How many frames something to generate from has, if that can be known without reading it."""
+    if not isinstance(given, Sized) or isinstance(given, str):
+        return None
+    if isinstance(given, list | tuple) and given and isinstance(given[0], Condition):
+        return sum(len(block) for block in given)
+    return len(given)
 
 
 def _pad(condition: Condition, multiple: int) -> Condition:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vid2vid_hub.data.encode import VideoWriter
 from vid2vid_hub.data.pictures import Pictures, picture_blocks
-from vid2vid_hub.data.video import VideoWriter, open_video
+from vid2vid_hub.data.video import open_video
 from vid2vid_hub.errors import ConditionError
 from vid2vid_hub.pipeline import Vid2VidPipeline
 from vid2vid_hub.tasks import Task
@@ -52,7 +53,7 @@ def render(
     conditions: Iterable[Condition],
     output: Path,
     *,
-    fps: Fraction,
+    fps: Fraction | float,
     first_frames: Pictures | None = None,
     side_by_side: bool = False,
     report: Callable[[int], None] = lambda frames: None,
@@ -72,7 +73,8 @@ def render(
         VideoError, ConditionError, TaskError: as in :meth:`Vid2VidPipeline.stream`, or the disk is full.
     """
     beside = output.with_name(f"{output.stem}-side-by-side{output.suffix}") if side_by_side else None
-    shown, driving = tee(conditions)
+    # Only who draws both may keep both: the half of a tee that nobody reads grows as long as the video.
+    shown, driving = tee(conditions) if beside else ((), conditions)
     count = 0
     with ExitStack() as files:
         video = files.enter_context(VideoWriter(output, fps))

@@ -10,8 +10,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vid2vid_hub.data.encode import VideoWriter
 from vid2vid_hub.data.maps import open_instances, open_maps, write_instances, write_maps
-from vid2vid_hub.data.video import VideoWriter, open_video
+from vid2vid_hub.data.video import open_video
 from vid2vid_hub.errors import VideoError
 
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

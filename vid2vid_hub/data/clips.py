@@ -133,8 +133,8 @@ class PreparedClip:
             file = getattr(clip, key)
             if file is not None and not _inside(folder, str(file)):
                 raise DatasetError(
-                    f"{folder / 'metadata.jsonl'}: clip '{clip.name}' names {file}, which is not a file of this folder; "
-                    "restore it or run prepare again"
+                    f"{folder / 'metadata.jsonl'}: clip '{clip.name}' names {file}, which is no file of this folder; "
+                    "restore it, or run prepare again"
                 )
         return clip
 

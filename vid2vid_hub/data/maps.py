@@ -22,7 +22,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vid2vid_hub.data.video import AVReader, PictureFile, Pictures, Source
+from vid2vid_hub.data.container import Source
+from vid2vid_hub.data.decode import AVReader
+from vid2vid_hub.data.encode import PictureFile
+from vid2vid_hub.data.policy import Pictures
 from vid2vid_hub.errors import VideoError
 
 _MAPS, _INSTANCES = "maps", "instances"

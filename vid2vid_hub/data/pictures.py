@@ -35,10 +35,10 @@ def picture_blocks(source: Pictures, block: int = BLOCK) -> Iterator[Tensor]:
         VideoError: there is no picture, or one is not what a picture can be; named by its number, counted from 0.
     """
     pictures = _pictures(source)
-    first = 0
+    first, shape = 0, None
     while group := list(islice(pictures, block)):
         converted = [_picture(item, first + i) for i, item in enumerate(group)]
-        shape = converted[0].shape
+        shape = shape or converted[0].shape  # of the first picture of all, not of the block
         for i, picture in enumerate(converted):
             if picture.shape != shape:
                 raise VideoError(
@@ -61,16 +61,16 @@ def _pictures(source: Pictures) -> Iterator[Any]:
 
 
 def _picture(item: Any, number: int) -> Tensor:
-    if isinstance(item, Image.Image):
-        item = np.asarray(item if item.mode in ("L", "P", "RGB") else item.convert("RGB"))
-    if isinstance(item, np.ndarray):
-        if item.ndim == 2:
-            item = item[..., None]
-        tensor = torch.from_numpy(np.ascontiguousarray(item)).movedim(-1, 0) if item.ndim == 3 else None
-    else:
-        tensor = item if isinstance(item, Tensor) and item.ndim == 3 else None
-    if tensor is None or tensor.dtype != torch.uint8 or tensor.shape[0] not in (1, 3) or 0 in tensor.shape:
-        found = f"{tensor.dtype} {tuple(tensor.shape)}" if tensor is not None else f"{type(item).__name__}"
+    if isinstance(item, Image.Image):  # values of more than 8 bits would be cut to 255, so they go on to be refused
+        item = np.asarray(item if item.mode in ("L", "P", "RGB") or item.mode[0] in "IF" else item.convert("RGB"))
+    tensor = item if isinstance(item, Tensor) else None
+    if isinstance(item, np.ndarray) and item.ndim in (2, 3) and item.dtype == np.uint8:
+        pixels = item[..., None] if item.ndim == 2 else item
+        tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).movedim(-1, 0)
+    right = tensor is not None and tensor.ndim == 3 and tensor.dtype == torch.uint8
+    if tensor is None or not right or tensor.shape[0] not in (1, 3) or 0 in tensor.shape:
+        shaped = isinstance(item, np.ndarray | Tensor)
+        found = f"{item.dtype} {tuple(item.shape)}" if shaped else type(item).__name__
         raise VideoError(
             f"picture {number} is {found}; expected uint8 with 1 or 3 channels: an array (H, W, C), a tensor (C, H, W) "
             "or a PIL image"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
@@ -18,9 +21,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vid2vid_hub.data.clips import SPLITS, Description, PreparedClip
+from vid2vid_hub.data.encode import VideoWriter
 from vid2vid_hub.data.maps import write_instances, write_maps
-from vid2vid_hub.data.pictures import picture_blocks
-from vid2vid_hub.data.video import VideoWriter, open_video
+from vid2vid_hub.data.pictures import BLOCK, picture_blocks
+from vid2vid_hub.data.released import read_ids
+from vid2vid_hub.data.video import FolderReader, open_video
 from vid2vid_hub.errors import ConditionError, DatasetError
 from vid2vid_hub.nn.frozen import FlowTeacher
 from vid2vid_hub.tasks import Task
@@ -213,7 +218,7 @@ def _check_counts(material: Material, length: int) -> None:
     for what, path in (("conditions", material.condition), ("instances", material.instances)):
         if path is None:
             continue
-        with open_video(path) as reader:
+        with closing(open_video(path)) as reader:
             found = len(reader)
         if found != length:
             raise DatasetError(f"{material.video} has {length} frames, but its {what} {path} have {found}")
@@ -224,54 +229,62 @@ def _read_piece(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """All frames, maps and ids of a piece, resized: uint8 (T, 3, H, W), uint8 (T, C, H, W), int32 (T, 1, H, W)."""
     frames, maps, ids = [], [], []
-    number = piece.start
+    done = 0
     for real, condition in _side_by_side(material, task, piece):
         own = real.shape[2], real.shape[3]
-        if condition.size != own:
-            source = material.condition or material.video
-            raise DatasetError(
-                f"{source}, frame {number}, is {_wxh(condition.size)}, but its video {material.video} is {_wxh(own)}"
-            )
         frames.append(_resized_frames(real, size or own))
         maps.append(_nearest(condition.maps, size or own))
         if condition.instances is not None:
             ids.append(_nearest(condition.instances.double(), size or own).to(torch.int32))
-        number += len(real)
-        report(number - piece.start)
+        done += len(real)
+        report(done)
     return torch.cat(frames), torch.cat(maps), torch.cat(ids) if ids else None
 
 
 def _side_by_side(material: Material, task: Task, piece: _Piece) -> Iterator[tuple[Tensor, Condition]]:
+    source = material.condition or material.video
     reals = picture_blocks(_span(material.video, piece))
-    if material.condition is None:
-        for real in reals:
-            yield real, task.extract(real)
-        return
-    drawn = picture_blocks(_span(material.condition, piece))
-    numbers: Iterable[Tensor | None]
-    numbers = picture_blocks(_span(material.instances, piece)) if material.instances else _nothing()
+    drawn = picture_blocks(_span(material.condition, piece)) if material.condition else repeat(None)
+    numbers = _ids(material.instances, piece) if material.instances else repeat(None)
     first = piece.start
     for real, pictures, ids in zip(reals, drawn, numbers, strict=False):
         if real.shape[1] != 3:
             raise DatasetError(f"{material.video} has one channel; the real frames must be in colour")
         try:
-            condition = task.parse(pictures)
+            condition = task.extract(real) if pictures is None else task.parse(pictures)
         except ConditionError as error:
-            raise ConditionError(f"{material.condition}, {error.moved(first)}") from error
-        if ids is not None:
-            condition = Condition(condition.maps, ids[:, :1].to(torch.int32))
-        yield real, condition
+            raise ConditionError(f"{source}, {error.moved(first)}") from error
+        own = real.shape[2], real.shape[3]
+        for path, found in ((source, condition.size), (material.instances, own if ids is None else ids.shape[2:])):
+            if tuple(found) != own:
+                raise DatasetError(
+                    f"{path}, frame {first}, is {_wxh(found)}, but its video {material.video} is {_wxh(own)}"
+                )
+        yield real, condition if ids is None else Condition(condition.maps, ids)
         first += len(real)
+
+
+def _ids(path: Path, piece: _Piece) -> Iterator[Tensor]:
+    """Blocks of instance ids, int32 (n, 1, H, W), with all the bits that pictures of a folder have."""
+    if not path.is_dir():
+        for block in picture_blocks(_span(path, piece)):
+            if block.shape[1] != 1:
+                raise DatasetError(f"{path} is in colour, where instance ids in one lossless channel were expected")
+            yield block.to(torch.int32)
+        return
+    files = FolderReader(path).files[piece.start : piece.stop]
+    size = read_ids(files[0]).shape
+    for first in range(0, len(files), BLOCK):
+        pictures = [read_ids(file) for file in files[first : first + BLOCK]]
+        for file, ids in zip(files[first:], pictures, strict=False):
+            if ids.shape != size:
+                raise DatasetError(f"{file} is {_wxh(ids.shape)}, but {files[0]} is {_wxh(size)}; save all alike")
+        yield torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
 def _span(path: Path, piece: _Piece) -> Iterator[Any]:
     with open_video(path) as reader:
         yield from reader.frames(piece.start, piece.stop)
-
-
-def _nothing() -> Iterator[None]:
-    while True:
-        yield None
 
 
 def _write(clip: PreparedClip, frames: Tensor, maps: Tensor, ids: Tensor | None, fps: Fraction) -> None:
@@ -303,5 +316,5 @@ def _nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return maps if tuple(maps.shape[2:]) == size else F.interpolate(maps, size, mode="nearest-exact")
 
 
-def _wxh(size: tuple[int, int]) -> str:
+def _wxh(size: Sequence[int]) -> str:
     return f"{size[1]}x{size[0]}"

@@ -6,12 +6,11 @@ Opening lists folders and decodes nothing; pictures are read, and their sizes co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vid2vid_hub.data.video import MAX_PIXELS, _picture
+from vid2vid_hub.data.policy import MAX_PIXELS, typed
+from vid2vid_hub.data.video import read_picture
 from vid2vid_hub.errors import ConditionError, DatasetError, VideoError
 from vid2vid_hub.tasks import Task
 from vid2vid_hub.types import Condition
@@ -65,7 +65,7 @@ class ReleasedClip:
         name: of the sequence.
         real: the real frames.
         drawn: their conditions, as pictures that the task parses.
-        ids: their instance ids, as grey PNGs of 8 or more bits; None if there are none.
+        ids: their instance ids, as grey PNGs of 8 or 16 bits; None if there are none.
         task: what the conditions mean.
         fps: frames a second.
     """
@@ -85,17 +85,20 @@ class ReleasedClip:
     @cached_property
     def size(self) -> tuple[int, int]:
         """(height, width) of the first real frame; all other pictures must have it too."""
-        height, width = _picture(self.real.paths(0, 1)[0]).shape[:2]
+        height, width = read_picture(self.real.paths(0, 1)[0]).shape[:2]
         return height, width
 
     def frames(self, start: int, stop: int) -> Tensor:
         """Real frames, uint8 (T, 3, H, W) RGB.
 
         Raises:
-            DatasetError: there are no such frames, or a picture has another size or is not in colour.
+            DatasetError: there are no such frames, or a picture has another size or is grey.
             VideoError: a picture cannot be read.
         """
-        return self._stacked(self.real, [_picture(path) for path in self._paths(self.real, start, stop)], start, 3)
+        frames = self._read(self.real, start, stop, read_picture)
+        if frames.shape[1] != 3:
+            raise DatasetError(f"{self.real.paths(start, stop)[0]} has one channel; the real frames must be in colour")
+        return frames
 
     def condition(self, start: int, stop: int) -> Condition:
         """The condition of those frames.
@@ -105,60 +108,57 @@ class ReleasedClip:
             ConditionError: the task does not take a picture; file and frame are named.
             VideoError: a picture cannot be read.
         """
-        drawn = [_picture(path) for path in self._paths(self.drawn, start, stop)]
-        pictures = self._stacked(self.drawn, drawn, start, drawn[0].shape[2])
+        pictures = self._read(self.drawn, start, stop, read_picture)
         try:
             condition = self.task.parse(pictures)
         except ConditionError as error:
-            known = error.frame is not None
-            where = self.drawn.paths(start, stop)[error.frame or 0] if known else self.drawn.folder
+            where = self.drawn.folder if error.frame is None else self.drawn.paths(start, stop)[error.frame]
             raise ConditionError(f"{where}, {error.moved(start)}") from error
         if self.ids is None:
             return condition
-        ids = [read_ids(path)[..., None] for path in self._paths(self.ids, start, stop)]
-        return Condition(condition.maps, self._stacked(self.ids, ids, start, 1))
+        return Condition(condition.maps, self._read(self.ids, start, stop, read_ids))
 
     def flow(self, start: int, stop: int) -> None:
         """None: these layouts hold no flow."""
 
-    def _paths(self, files: PictureFiles, start: int, stop: int) -> list[Path]:
+    def _read(
+        self, files: PictureFiles, start: int, stop: int, read: Callable[[Path], NDArray[np.uint8 | np.int32]]
+    ) -> Tensor:
+        """Pictures ``start`` to ``stop - 1`` as (T, C, H, W), all of the clip's size and alike."""
         if not 0 <= start < stop <= self.length:
             raise DatasetError(f"frames {start} to {stop} of {self.name} were asked for; it has {self.length} frames")
-        return files.paths(start, stop)
-
-    def _stacked(self, files: PictureFiles, pictures: Sequence[NDArray[Any]], start: int, channels: int) -> Tensor:
-        """Pictures (H, W, C) of ``files`` from ``start`` on, as (T, C, H, W), all of the clip's size."""
-        for path, picture in zip(files.paths(start, start + len(pictures)), pictures, strict=True):
+        pictures: list[NDArray[np.uint8 | np.int32]] = []
+        for path in files.paths(start, stop):
+            picture = read(path)
             if picture.shape[:2] != self.size:
                 raise DatasetError(
                     f"{path} is {_wxh(picture.shape)}, but the sequence's first real frame "
                     f"{self.real.paths(0, 1)[0]} is {_wxh(self.size)}; all pictures of a sequence must be of one size"
                 )
-            if picture.shape[2] != channels:
+            if pictures and picture.shape != pictures[0].shape:
                 raise DatasetError(
-                    f"{path} has {picture.shape[2]} channels, where {channels} were expected; convert it"
+                    f"{path} has {picture.shape[2]} channels after {pictures[0].shape[2]} in the pictures before it; "
+                    "save all alike"
                 )
+            pictures.append(picture)
         return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
 
 
 def read_ids(path: Path) -> NDArray[np.int32]:
-    """Read a picture of instance ids: a grey PNG of 8, 16 or 32 bits, or the indices of a palette, as int32 (H, W).
+    """Read a picture of instance ids: a grey PNG of 8 or 16 bits, or the indices of a palette, as int32 (H, W, 1).
 
     Raises:
         VideoError: it is another kind of picture, or cannot be read.
     """
-    try:
-        with path.open("rb") as file, Image.open(file, formats=("PNG",)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise VideoError(f"{path} is {image.width}x{image.height}, over the {MAX_PIXELS} pixels that are read")
-            if image.mode.startswith("I"):
-                return np.asarray(image).astype(np.int32)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise VideoError(f"{path} cannot be read as a PNG of instance ids: {error}") from error
-    ids = _picture(path)
+    with typed(path), path.open("rb") as file, Image.open(file, formats=("PNG",)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise VideoError(f"{path} is {image.width}x{image.height}, over the {MAX_PIXELS} pixels that are read")
+        if image.mode in ("I;16", "I"):  # 16 bits, as newer and as older versions of Pillow call them
+            return np.asarray(image).astype(np.int32)[..., None]
+    ids = read_picture(path)
     if ids.shape[2] != 1:
         raise VideoError(f"{path} is in colour, where instance ids as a grey PNG of 8 or 16 bits were expected")
-    return ids[..., 0].astype(np.int32)
+    return ids.astype(np.int32)
 
 
 def is_released(folder: Path) -> bool:
@@ -282,12 +282,12 @@ def _check_pairs(folder: Path, ours: Sequence[PictureFiles], other: Path, theirs
         apart = sorted({one.folder.name for one in ours} ^ {one.folder.name for one in theirs})
         only = f"; only one of them has '{apart[0]}'" if apart else ""
         raise DatasetError(f"{folder} has {len(ours)} sequences, but {other} has {len(theirs)}{only}")
-    names = {its.folder.name for its in theirs}
+    shared = {one.folder.name for one in ours} & {one.folder.name for one in theirs}
     for one, its in zip(ours, theirs, strict=True):
-        if one.folder.name != its.folder.name and one.folder.name in names:
+        if one.folder.name != its.folder.name and {one.folder.name, its.folder.name} & shared:
             raise DatasetError(
-                f"{one.folder} comes to stand beside {its.folder} by its order, though {other / one.folder.name} is "
-                "there; give both the same sequences"
+                f"{one.folder} and {its.folder} come to stand side by side by their order, though one has its namesake "
+                "elsewhere; give both folders the same sequences"
             )
         if len(one) != len(its):
             raise DatasetError(

@@ -19,7 +19,7 @@ class Timing:
 
     Attributes:
         network: one generator step, its input ready on the device.
-        host: everything else in the stream: padding, encoding, the copy to uint8 and to the CPU.
+        host: the whole less the network: padding, encoding, the copy to uint8 and to the CPU.
         whole: a frame of ``stream``.
         size: (height, width) in pixels.
         threads: CPU threads that torch may use.
@@ -71,9 +71,8 @@ def benchmark(pipeline: Vid2VidPipeline, size: tuple[int, int], frames: int = 20
             last = now
     finally:
         del generator.step
-    hosts = [w - i for w, i in zip(whole, inside, strict=True)]
-    network, host, total = (median(values[warmup:]) for values in (inside, hosts, whole))
-    return Timing(network, host, total, size, torch.get_num_threads())
+    network, total = (median(times[warmup:]) for times in (inside, whole))
+    return Timing(network, total - network, total, size, torch.get_num_threads())
 
 
 def _wait(pipeline: Vid2VidPipeline) -> None:

@@ -42,10 +42,11 @@ def evaluate(
         system -> measure -> mean over all frames of all clips: "psnr" in dB, "lpips", "warping" in [-1, 1] units.
 
     Raises:
-        DatasetError: there are no clips.
+        DatasetError: there are no clips, or none is longer than one frame.
     """
+    clips = [clip for clip in clips if clip.length > 1]
     if not clips:
-        raise DatasetError("there are no clips to evaluate on; the split is empty")
+        raise DatasetError("there are no clips of two or more frames to evaluate on; the split is empty")
     lpips = LPIPS(lpips_weights).to(pipeline.device) if lpips_weights else None
     collected: dict[str, dict[str, list[Tensor]]] = {system: {} for system in SYSTEMS}
     for clip in clips:

@@ -8,7 +8,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from vid2vid_hub.nn.blocks import initialise, norm
-from vid2vid_hub.nn.model import Vid2VidModel
+from vid2vid_hub.nn.model import Vid2VidModel, check_number
 
 MAX_CHANNELS = 512
 MAX_FIRST_CHANNELS = 64
@@ -44,11 +44,18 @@ class MultiscaleDiscriminator(Vid2VidModel):
         base_channels: width of the finest scale's first layer; doubled at each coarser scale up to 64.
         layers: convolutions of stride 2 (the paper's networks: 3).
         scales: how many resolutions judge; between them the input is halved.
+
+    Raises:
+        ModelError: a number is out of its range.
     """
 
     @register_to_config
     def __init__(self, inputs: int, base_channels: int = 64, layers: int = 3, scales: int = 2) -> None:
         super().__init__()
+        check_number("inputs", inputs, 1, 4096)
+        check_number("base_channels", base_channels, 1, MAX_CHANNELS)
+        check_number("layers", layers, 1, 6)
+        check_number("scales", scales, 1, 6)
         widths = [min(MAX_FIRST_CHANNELS, base_channels * 2**s) for s in range(scales)]
         self.judges = nn.ModuleList([PatchDiscriminator(inputs, width, layers) for width in widths])
         self.apply(initialise)

@@ -79,7 +79,8 @@ class RAFTFlow:
             if weights is not None:
                 network.load_state_dict(_weights(weights))
         except (OSError, RuntimeError) as error:
-            raise ModelError(f"RAFT weights {weights or 'of torchvision'} cannot be loaded: {error}") from error
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"RAFT weights {weights or 'of torchvision'} cannot be loaded: {reason}") from error
         self.network = cast(nn.Module, network).eval().requires_grad_(False)
 
     def flow(self, previous: Tensor, current: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ class VGG16(nn.Module):
         try:
             self.load_state_dict({k: v for k, v in held.items() if k.startswith("features.")})
         except RuntimeError as error:
-            raise ModelError(f"{weights} does not hold the convolutions of VGG16: {error}") from error
+            raise ModelError(f"{weights} does not hold the convolutions of VGG16: {_brief(error)}") from error
         self.requires_grad_(False)
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
@@ -197,6 +198,11 @@ def _read(weights: str | Path, what: str) -> dict[str, Tensor]:
         return load_file(weights)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"the {what} weights {weights} cannot be read as safetensors: {error}") from error
+
+
+def _brief(error: Exception) -> str:
+    """The first words of an error, without the line breaks and key lists of torch."""
+    return " ".join(str(error).split())[:200]
 
 
 def _grey(frames: Tensor) -> list[np.ndarray[tuple[int, int], np.dtype[np.uint8]]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.nn.blocks import conv7, down, downs, initialise, residuals, stem, up, ups
-from vid2vid_hub.nn.model import Vid2VidModel
+from vid2vid_hub.nn.model import Vid2VidModel, check_number
 from vid2vid_hub.ops.compose import Composition, compose
 from vid2vid_hub.ops.warp import warp
 from vid2vid_hub.ops.windows import pyramid
@@ -19,6 +19,9 @@ from vid2vid_hub.types import Encoded, Frame, Memory
 
 FLOW_RANGE = 20.0
 """Pixels that a flow head's output of 1 stands for at the coarsest scale (B.3); doubled with every finer scale."""
+
+MAX_WIDTH = 4096
+"""Channels at the lowest resolution (the paper's networks: 1024); one convolution of this width holds 0.6 GB."""
 
 
 class Features(NamedTuple):
@@ -164,13 +167,17 @@ class Vid2VidGenerator(Vid2VidModel):
         composition: Composition = "paper",
     ) -> None:
         super().__init__()
-        _check("condition_channels", condition_channels, 1, 1024)
-        _check("base_channels", base_channels, 2, 512)
-        _check("downsamples", downsamples, 1, 6)
-        _check("blocks", blocks, 2, 32)
-        _check("scales", scales, 1, 4)
-        _check("local_blocks", local_blocks, 1, 32)
-        _check("history", history, 1, 8)
+        check_number("condition_channels", condition_channels, 1, 1024)
+        check_number("base_channels", base_channels, 2, 512)
+        check_number("downsamples", downsamples, 1, 6)
+        check_number("blocks", blocks, 2, 32)
+        check_number("scales", scales, 1, 4)
+        check_number("local_blocks", local_blocks, 1, 32)
+        check_number("history", history, 1, 8)
+        check_number("base_channels * 2 ** downsamples", base_channels * 2**downsamples, 4, MAX_WIDTH)
+        for name, switch in {"flow": flow, "foreground": foreground}.items():
+            if not isinstance(switch, bool):
+                raise ModelError(f"{name} is {switch!r}; it must be true or false")
         if base_channels % 2**scales:
             raise ModelError(f"base_channels {base_channels} cannot be halved for each of {scales} scales")
         if composition not in ("paper", "released"):
@@ -295,8 +302,3 @@ def _last(sequence: Tensor, count: int) -> Tensor:
     if missing > 0:
         sequence = torch.cat((sequence[:, :1].expand(-1, missing, *sequence.shape[2:]), sequence), 1)
     return sequence[:, -count:]
-
-
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ModelError(f"{name} is {value}; it must be between {low} and {high}")

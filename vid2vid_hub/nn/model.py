@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from diffusers import ModelMixin
@@ -21,11 +25,14 @@ class Vid2VidModel(ModelMixin, ConfigMixin):
         """Load ``config.json`` and safetensors weights; see ``diffusers.ModelMixin.from_pretrained``.
 
         Raises:
-            ModelError: the weights are not this network's: every missing, surplus or misshapen key is an error.
+            ModelError: there is nothing to load, or it is not this network's: every setting that is unknown or out of
+                range and every missing, surplus or misshapen key is an error.
         """
         wants_info = kwargs.pop("output_loading_info", False)
-        kwargs.setdefault("use_safetensors", True)
-        loaded = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
+        if not kwargs.setdefault("use_safetensors", True):
+            raise ModelError("weights are loaded from safetensors only; leave use_safetensors as it is")
+        with loading(pretrained_model_name_or_path, f"a {cls.__name__}"):
+            loaded = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
         model, info = loaded
         wrong = {kind: info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if info.get(kind)}
         if wrong:
@@ -34,6 +41,24 @@ class Vid2VidModel(ModelMixin, ConfigMixin):
                 f"the weights in {pretrained_model_name_or_path} are not those of {cls.__name__}: {listed}"
             )
         return loaded if wants_info else model
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Sort a config into constructor arguments; see ``diffusers.ConfigMixin.extract_init_dict``.
+
+        Raises:
+            ModelError: a setting is unknown to this network; diffusers would leave it out with a warning.
+        """
+        unknown = sorted({key for key in config_dict if not key.startswith("_")} - cls._get_init_keys(cls))
+        if unknown:
+            raise ModelError(
+                f"{cls.__name__} has no setting {_some(unknown)}; its config is of another network or version"
+            )
+        return super().extract_init_dict(config_dict, **kwargs)
+
+    def to_json_string(self) -> str:
+        """The config as JSON; see :func:`portable`."""
+        return portable(super().to_json_string())
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Write ``config.json`` and safetensors weights; see ``diffusers.ModelMixin.save_pretrained``.
@@ -44,6 +69,37 @@ class Vid2VidModel(ModelMixin, ConfigMixin):
         if not kwargs.get("safe_serialization", True):
             raise ModelError("weights are saved as safetensors only; leave safe_serialization as it is")
         super().save_pretrained(save_directory, **kwargs)
+
+
+@contextmanager
+def loading(source: Any, what: str) -> Iterator[None]:
+    """Turn what loaders raise about a folder or repo into one sentence; errors of our own pass as they are.
+
+    Raises:
+        ModelError: ``source`` cannot be loaded as ``what``, with the first sentence of the reason.
+    """
+    try:
+        yield
+    except (OSError, ValueError, TypeError, AttributeError, ImportError, RuntimeError, KeyError) as error:
+        reason = re.split(r"(?<=[.!?]) ", " ".join(str(error).split()))[0][:400]
+        raise ModelError(f"{source} cannot be loaded as {what}: {reason}") from error
+
+
+def portable(config: str) -> str:
+    """A JSON config without the folder that it was loaded from, which is nobody's business where it is published."""
+    settings = json.loads(config)
+    settings.pop("_name_or_path", None)
+    return json.dumps(settings, indent=2, sort_keys=True) + "\n"
+
+
+def check_number(name: str, value: Any, low: int, high: int) -> None:
+    """Refuse a setting that is not a whole number from ``low`` to ``high``.
+
+    Raises:
+        ModelError: with the name, the value and the limits.
+    """
+    if type(value) is not int or not low <= value <= high:
+        raise ModelError(f"{name} is {value!r}; it must be a whole number between {low} and {high}")
 
 
 def _some(keys: Any) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -46,8 +47,10 @@ def save_checkpoint(run: Path, step: int, checkpoint: Checkpoint) -> Path:
     """
     final = run / f"checkpoint-{step:09d}"
     beside = run / f".{final.name}.part-{os.getpid()}"
+    before = beside.with_suffix(".old")
     try:
-        shutil.rmtree(beside, ignore_errors=True)
+        for abandoned in run.glob(".checkpoint-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
         beside.mkdir(parents=True)
         for stem, tensors in checkpoint.tensors.items():
             save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, beside / f"{stem}.safetensors")
@@ -58,13 +61,16 @@ def save_checkpoint(run: Path, step: int, checkpoint: Checkpoint) -> Path:
         for path in [*files, beside / MANIFEST, beside]:
             _sync(path)
         if final.exists():
-            shutil.rmtree(final)
+            final.replace(before)
         beside.replace(final)
         _sync(run)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise CheckpointError(f"checkpoint {final} cannot be written: {error}; free some space and resume") from error
-    for old in _checkpoints(run)[:-KEEP]:
+    found = _checkpoints(run)
+    # Later ones are of a run that went back beyond them, because they were damaged; they must not outlive it.
+    kept = [folder for folder in found if folder <= final][-KEEP:]
+    for old in {before, *found} - set(kept):
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -81,7 +87,7 @@ def load_checkpoint(run: Path) -> Checkpoint | None:
     for folder in reversed(candidates):
         try:
             return _load(folder)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
             warnings.warn(f"passing over the damaged checkpoint {folder}: {error}", stacklevel=2)
     if candidates:
         raise CheckpointError(f"all {len(candidates)} checkpoints in {run} are damaged; start a new run")
@@ -115,6 +121,8 @@ def _load(folder: Path) -> Checkpoint:
     for name, digest in manifest.items():
         if _sha256(folder / name) != digest:
             raise ValueError(f"{name} is not what was written")
+    if "state.json" not in manifest:
+        raise ValueError(f"{MANIFEST} does not name state.json")
     tensors = {Path(n).stem: load_file(folder / n) for n in manifest if n.endswith(".safetensors")}
     return Checkpoint(tensors, json.loads((folder / "state.json").read_text()))
 

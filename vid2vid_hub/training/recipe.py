@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
@@ -10,6 +11,11 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 import yaml
 
 from vid2vid_hub.errors import RecipeError
+
+
+def _check_share(name: str, value: float, open_end: bool = False) -> None:
+    if not 0 <= value <= 1 or (open_end and value == 1):
+        raise RecipeError(f"{name} is {value}; it must be between 0 and 1{', and less than 1' if open_end else ''}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,11 @@ class StageRecipe:
     unroll: int = 3
     batch: int = 1
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise RecipeError(f"{name} is {value}; it must be 1 or more")
+
 
 @dataclass(frozen=True)
 class OptimizerRecipe:
@@ -41,6 +52,12 @@ class OptimizerRecipe:
     beta1: float = 0.5
     beta2: float = 0.999
     decay: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rate <= 0 or self.decay < 0:
+            raise RecipeError(f"rate is {self.rate} and decay {self.decay}; they must be over 0, and 0 or more")
+        _check_share("beta1", self.beta1, open_end=True)
+        _check_share("beta2", self.beta2, open_end=True)
 
 
 @dataclass(frozen=True)
@@ -116,6 +133,9 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _check_share("from_nothing", self.from_nothing)
+        _check_share("flip", self.flip)
+        _check_share("ema", self.ema, open_end=True)
         if not self.stages:
             raise RecipeError("a recipe needs at least one stage under 'stages'")
         if self.loss.perceptual and self.perceptual.weights is None:
@@ -158,7 +178,10 @@ def load_recipe(path: Path, overrides: dict[str, str] | None = None) -> Recipe:
     if not isinstance(values, dict):
         raise RecipeError(f"{file} holds {type(values).__name__}; a recipe is a mapping of names to values")
     for key, text in (overrides or {}).items():
-        _override(values, key, yaml.safe_load(text) if text != "no" else text)
+        try:
+            _override(values, key, yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise RecipeError(f"{key}: '{text}' is not a YAML value") from error
     return parse_recipe(values, str(file))
 
 
@@ -185,13 +208,17 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise RecipeError(f"{where}: expected a mapping, found {value!r}")
         hints = get_type_hints(kind)
+        needed = [f.name for f in dataclasses.fields(kind) if _is_required(f)]
         unknown = sorted(set(value) - set(hints))
         if unknown:
             raise RecipeError(f"{where}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(sorted(hints))}")
+        missing = [name for name in needed if name not in value]
+        if missing:
+            raise RecipeError(f"{where}: {' and '.join(map(repr, missing))} must be given")
         built = {name: _build(hints[name], v, f"{where}: {name}") for name, v in value.items()}
         try:
             return cast(Any, kind)(**built)
-        except TypeError as error:
+        except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from error
     if get_origin(kind) is tuple:
         if not isinstance(value, list):
@@ -202,18 +229,36 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 
 def _scalar(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is Literal:
+        value = "no" if value is False else value  # what YAML 1.1 makes of a bare no
         if value in get_args(kind):
             return value
         raise RecipeError(f"{where}: expected one of {', '.join(map(repr, get_args(kind)))}, found {value!r}")
+    if get_origin(kind) is dict:
+        if isinstance(value, dict):
+            return value
+        raise RecipeError(f"{where}: expected a mapping, found {value!r}")
     options = get_args(kind) or (kind,)
-    if float in options and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if get_origin(kind) is dict and isinstance(value, dict):
+    if float in options:
+        value = _number(value)
+    if isinstance(value, options) and not isinstance(value, bool):
         return value
-    plain = tuple(o for o in options if isinstance(o, type))
-    if isinstance(value, plain) and (bool in plain or not isinstance(value, bool)):
+    names = ("null" if option is type(None) else option.__name__ for option in options)
+    raise RecipeError(f"{where}: expected {' or '.join(names)}, found {value!r}")
+
+
+def _number(value: Any) -> Any:
+    """Whole numbers as floats, and 1e-4, which YAML 1.1 takes for text; what is no finite number stays as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return value
-    raise RecipeError(f"{where}: expected {kind}, found {value!r}")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return value
+    return number if math.isfinite(number) else str(value)
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _plain(value: Any) -> Any:

@@ -47,8 +47,7 @@ def start_run(
     trainer = Trainer(found, clips, run)
     if resume:
         trainer.resume()
-    else:
-        _begin(run, found)
+    _keep(run, found)
     return trainer.fit(report)
 
 
@@ -63,7 +62,7 @@ def _recipe_path(task: str | None, recipe: Path | None) -> Path:
     return own
 
 
-def _begin(run: Path, recipe: Recipe) -> None:
+def _keep(run: Path, recipe: Recipe) -> None:
     try:
         run.mkdir(parents=True, exist_ok=True)
         recipe.save(run / "recipe.yaml")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from vid2vid_hub.training.recipe import Recipe
 
@@ -51,3 +51,18 @@ def schedule(recipe: Recipe, epoch: int) -> Stage:
             return Stage(index, size, stage.frames, stage.unroll, stage.batch, rate)
         first += stage.epochs
     raise IndexError(f"epoch {epoch} is not in a recipe of {total_epochs(recipe)} epochs")
+
+
+def changes_to_the_past(old: Recipe, new: Recipe, epoch: int) -> list[str]:
+    """Names of the recipe's fields that differ in a way that epochs 0 to ``epoch`` have already felt.
+
+    Stages and rates to come may be rewritten in the middle of a run: longer, shorter, with another decay.
+    """
+    differing = [f.name for f in fields(Recipe) if getattr(old, f.name) != getattr(new, f.name)]
+    if not set(differing) <= {"stages", "optimizer"} or replace(old.optimizer, decay=0) != replace(
+        new.optimizer, decay=0
+    ):
+        return differing
+    begun = range(min(epoch + 1, total_epochs(old)))
+    ahead = total_epochs(new)
+    return [] if all(e < ahead and schedule(old, e) == schedule(new, e) for e in begun) else differing

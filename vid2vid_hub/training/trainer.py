@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +14,13 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from vid2vid_hub import losses
 from vid2vid_hub.data.clips import ClipSource, Window, batches, collate, encode_clip, epoch_windows, read_window
-from vid2vid_hub.errors import DatasetError, RecipeError, Vid2VidError
+from vid2vid_hub.errors import CheckpointError, DatasetError, ModelError, RecipeError, Vid2VidError
 from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
 from vid2vid_hub.nn.frozen import VGG16, FlowTeacher, confidence, flow_teacher
 from vid2vid_hub.nn.generator import Vid2VidGenerator
@@ -31,8 +34,8 @@ from vid2vid_hub.training.checkpoint import (
     unpack_optimizer,
 )
 from vid2vid_hub.training.ema import EMA
-from vid2vid_hub.training.recipe import Recipe, without_paths
-from vid2vid_hub.training.schedule import Stage, schedule, total_epochs
+from vid2vid_hub.training.recipe import Recipe, parse_recipe, without_paths
+from vid2vid_hub.training.schedule import Stage, changes_to_the_past, schedule, total_epochs
 from vid2vid_hub.types import Clip, Encoded, Frame, Memory
 
 Report = Callable[["Progress"], None]
@@ -133,6 +136,7 @@ class Trainer:
     def fit(self, report: Report = lambda progress: None) -> Path:
         """Train to the end of the recipe, from wherever the run stands; returns the folder of the trained pipeline."""
         saved = time.monotonic()
+        self.run.mkdir(parents=True, exist_ok=True)
         for epoch in range(self.position.epoch, total_epochs(self.recipe)):
             stage = schedule(self.recipe, epoch)
             groups = self._groups(stage, epoch)
@@ -171,24 +175,24 @@ class Trainer:
             "recipe": self.recipe.to_dict(),
         }
         save_checkpoint(self.run, position.step, Checkpoint(tensors, state))
-        self.pipeline().save_pretrained(self.run / "pipeline")
-        without_paths(self.recipe).save(self.run / "pipeline" / "recipe.yaml")
+        self._publish(self.run / "pipeline")
 
     def resume(self) -> bool:
         """Go back to the newest whole checkpoint of the run folder; False if it has none.
 
         Raises:
-            RecipeError: the run was trained by another recipe.
+            RecipeError: the recipe differs from the run's in more than the epochs to come.
             CheckpointError: every checkpoint is damaged.
         """
         checkpoint = load_checkpoint(self.run)
         if checkpoint is None:
             return False
-        theirs, ours = checkpoint.state["recipe"], self.recipe.to_dict()
-        differing = sorted(key for key in ours if ours[key] != theirs.get(key))
-        if differing:
+        position = Position(**checkpoint.state["position"])
+        # Parsed, so that keys which are newer than the checkpoint count as their defaults.
+        changed = changes_to_the_past(parse_recipe(checkpoint.state["recipe"]), self.recipe, position.epoch)
+        if changed:
             raise RecipeError(
-                f"the run {self.run} was trained with another {', '.join(differing)}; take its recipe.yaml"
+                f"the run {self.run} was trained with another {', '.join(changed)}; take its own recipe.yaml"
             )
         self.bare_generator.load_state_dict(checkpoint.tensors["generator"])
         self.accelerator.unwrap_model(self.discriminator).load_state_dict(checkpoint.tensors["discriminator"])
@@ -198,7 +202,8 @@ class Trainer:
         self.ema.steps = checkpoint.state["ema_steps"]
         for name, adam in (("generator", self.generator_step), ("discriminator", self.discriminator_step)):
             unpack_optimizer(adam, checkpoint.tensors[f"{name}-optimizer"], checkpoint.state["groups"][name])
-        self.position = Position(**checkpoint.state["position"])
+        self.position = position
+        self._shorten_log()
         return True
 
     def pipeline(self) -> Vid2VidPipeline:
@@ -207,6 +212,25 @@ class Trainer:
         self.ema.copy_to(generator)
         stage = schedule(self.recipe, total_epochs(self.recipe) - 1)
         return Vid2VidPipeline(generator, self.task, size=stage.size)
+
+    def _publish(self, folder: Path) -> None:
+        """Write the pipeline's folder beside its name, and exchange it for the older one when it is whole."""
+        beside, before = (folder.with_name(f".{folder.name}.{what}-{os.getpid()}") for what in ("part", "old"))
+        try:
+            for abandoned in folder.parent.glob(f".{folder.name}.*"):
+                shutil.rmtree(abandoned, ignore_errors=True)
+            self.pipeline().save_pretrained(beside)
+            without_paths(self.recipe).save(beside / "recipe.yaml")
+            if folder.exists():
+                folder.replace(before)
+            beside.replace(folder)
+        except (OSError, SafetensorError, ModelError) as error:
+            raise CheckpointError(
+                f"the pipeline {folder} cannot be written: {error}; free some space and resume"
+            ) from error
+        finally:
+            for rest in (beside, before):
+                shutil.rmtree(rest, ignore_errors=True)
 
     def _place(self, network: Any) -> Any:
         return network.to(self.accelerator.device, memory_format=self._layout)
@@ -271,8 +295,6 @@ class Trainer:
             terms = self._generator_terms(chunk, rollout, last)
             total = self._weighted(terms, names)
             self.accelerator.backward(total)
-            self.generator_step.step()
-            self.generator_step.zero_grad()
             self.discriminator.requires_grad_(True)
             fakes = torch.cat((image, hallucinated)).detach()
             verdicts = self._judge(condition, torch.cat((real, fakes)))
@@ -282,8 +304,9 @@ class Trainer:
             )
             self._finite("discriminator", loss, names)
             self.accelerator.backward(loss)
-            self.discriminator_step.step()
-            self.discriminator_step.zero_grad()
+            for adam in (self.generator_step, self.discriminator_step):
+                adam.step()
+                adam.zero_grad()
         self.ema.update(self.bare_generator)
         named = {name: float(term.detach()) for name, term in terms.items()}
         return memory.detach(), named | {"discriminator": float(loss.detach())}
@@ -332,14 +355,25 @@ class Trainer:
     def _finite(self, name: str, loss: Tensor, names: tuple[str, ...]) -> None:
         if not torch.isfinite(loss):
             raise Vid2VidError(
-                f"the loss '{name}' became {float(loss)} at step {self.position.step} on {', '.join(names)}; "
+                f"the loss '{name}' became {float(loss.detach())} at step {self.position.step} on {', '.join(names)}; "
                 "no step was taken: resume from the last checkpoint with a lower rate"
             )
 
+    def _shorten_log(self) -> None:
+        """Drop what came after the checkpoint: it is about to happen again."""
+        log = self.run / "log.jsonl"
+        if log.is_file():
+            lines = [line for line in log.read_text().splitlines() if _step(line) <= self.position.step]
+            log.write_text("".join(f"{line}\n" for line in lines))
+
     def _log(self, stage: Stage, terms: dict[str, float]) -> None:
         line: dict[str, Any] = {"step": self.position.step, "epoch": self.position.epoch, "rate": stage.rate}
-        with (self.run / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line | {"time": round(time.time(), 1)} | terms) + "\n")
+        log = self.run / "log.jsonl"
+        try:
+            with log.open("a") as file:
+                file.write(json.dumps(line | {"time": round(time.time(), 1)} | terms) + "\n")
+        except OSError as error:
+            raise CheckpointError(f"the log {log} cannot be written: {error}; free some space and resume") from error
 
 
 def build_networks(recipe: Recipe, task: Task, source: ClipSource) -> tuple[Vid2VidGenerator, MultiscaleDiscriminator]:
@@ -357,7 +391,21 @@ def build_networks(recipe: Recipe, task: Task, source: ClipSource) -> tuple[Vid2
         discriminator = MultiscaleDiscriminator(inputs=task.channels + 3, **recipe.discriminator)
     except TypeError as error:
         raise RecipeError(f"the recipe's networks cannot be built: {error}") from error
+    for stage in recipe.stages:
+        if stage.height % generator.multiple or stage.width % generator.multiple:
+            raise RecipeError(
+                f"a stage trains at {stage.width}x{stage.height}; this generator needs both sides to be "
+                f"multiples of {generator.multiple}"
+            )
     return generator, discriminator
+
+
+def _step(line: str) -> float:
+    """The step of a line of the log; infinity for one that was cut off."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
 
 
 def _split(judged: losses.Judged, kinds: int) -> list[losses.Judged]:

@@ -1,0 +1,382 @@
+"""The recursion keeps its promises: one step, folded or cut in chunks, and a saved network is the same network."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vid2vid_hub.errors import ModelError
+from vid2vid_hub.nn.blocks import norm
+from vid2vid_hub.nn.generator import Vid2VidGenerator
+from vid2vid_hub.types import Encoded, Frame
+
+CHANNELS, SIZE = 3, (32, 48)
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+TRAITS = ("image", "hallucinated", "warped", "flow", "mask")
+
+
+def network(seed=0, **options):
+    """Random weights, with the shifts of norms that a trained network has.
+
+    Shifts are zero at first: then a black past is one constant in every map, and each norm magnifies what rounding left
+    of its variance, up to pictures made of rounding errors. That says nothing about a network that was trained.
+    """
+    torch.manual_seed(seed)
+    made = Vid2VidGenerator(CHANNELS, **({"base_channels": 8, "downsamples": 2, "blocks": 2} | options))
+    for module in made.modules():
+        if isinstance(module, nn.InstanceNorm2d):
+            nn.init.normal_(module.bias, 0, 0.1)
+    return made.requires_grad_(False)
+
+
+def inputs(frames, batch=1, foreground=False, seed=1, size=SIZE):
+    random = torch.Generator().manual_seed(seed)
+    features = torch.rand(batch, frames, CHANNELS, *size, generator=random)
+    where = torch.rand(batch, frames, 1, *size, generator=random).round() if foreground else None
+    return Encoded(features, where)
+
+
+def part(encoded, start, stop):
+    where = None if encoded.foreground is None else encoded.foreground[:, start:stop]
+    return Encoded(encoded.features[:, start:stop], where)
+
+
+def same(one, other):
+    pairs = [(getattr(one, name), getattr(other, name)) for name in TRAITS]
+    return all((a is None and b is None) or torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("options", [{}, {"foreground": True, "scales": 2}, {"flow": False, "history": 1}])
+def test_step_folded_is_forward_is_chunks_bit_for_bit(options):
+    generator = network(**options)
+    encoded = inputs(5, foreground=options.get("foreground", False))
+    start = generator.begin(encoded.features[:, :1])
+    whole, last = generator(encoded, start)
+
+    frames, memory = [], start
+    for t in range(5):
+        where = None if encoded.foreground is None else encoded.foreground[:, t]
+        frame, memory = generator.step(memory, encoded.features[:, t], where)
+        frames.append(frame)
+    assert same(Frame.stack(frames), whole)
+
+    first, memory = generator(part(encoded, 0, 2), start)
+    second, memory = generator(part(encoded, 2, 5), memory.detach())
+    assert torch.equal(torch.cat((first.image, second.image), 1), whole.image)
+    for ours, theirs in zip((*memory.features, *memory.images), (*last.features, *last.images), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_frame_ignores_later_conditions():
+    generator, encoded = network(), inputs(5)
+    changed = encoded.features.clone()
+    changed[:, 3:] = 1 - changed[:, 3:]
+    start = generator.begin(encoded.features[:, :1])
+    before, after = generator(encoded, start)[0].image, generator(Encoded(changed), start)[0].image
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert not torch.equal(before[:, 3], after[:, 3])
+
+
+def test_a_frame_sees_the_conditions_and_frames_of_its_history():
+    generator, encoded = network(), inputs(4)
+    changed = encoded.features.clone()
+    changed[:, 0] = 1 - changed[:, 0]
+    start = generator.begin(encoded.features[:, :1])
+    before, after = generator(encoded, start)[0].image, generator(Encoded(changed), start)[0].image
+    assert all(not torch.equal(before[:, t], after[:, t]) for t in range(4)), (
+        "the past reaches through generated frames"
+    )
+
+
+def test_rows_of_a_batch_are_independent():
+    generator, encoded = network(foreground=True).double(), inputs(3, batch=2, foreground=True)
+    encoded = Encoded(encoded.features.double(), encoded.foreground.double())
+    swapped = Encoded(encoded.features.flip(0), encoded.foreground.flip(0))
+    together = generator(encoded, generator.begin(encoded.features[:, :1]))[0].image
+    crosswise = generator(swapped, generator.begin(swapped.features[:, :1]))[0].image
+    torch.testing.assert_close(together, crosswise.flip(0), rtol=0, atol=1e-9)
+    alone = Encoded(encoded.features[:1], encoded.foreground[:1])
+    image = generator(alone, generator.begin(alone.features[:, :1]))[0].image
+    torch.testing.assert_close(image, together[:1], rtol=0, atol=1e-9)
+
+
+def test_memory_keeps_its_size_and_the_last_conditions():
+    generator, encoded = network(scales=2, history=3), inputs(6)
+    memory = generator.begin(encoded.features[:, :1])
+    shapes = [tensor.shape for tensor in (*memory.features, *memory.images)]
+    for t in range(6):
+        frame, memory = generator.step(memory, encoded.features[:, t])
+        assert [tensor.shape for tensor in (*memory.features, *memory.images)] == shapes
+        assert torch.equal(memory.images[-1][:, -1], frame.image)
+    assert shapes[-1] == (1, 3, 3, *SIZE)
+    assert torch.equal(memory.features[-1], encoded.features[:, 3:])
+
+
+def test_fewer_frames_than_the_history_repeat_the_oldest():
+    generator, seen = network(history=3), inputs(2).features
+    images = torch.rand(1, 2, 3, *SIZE)
+    memory = generator.begin(seen, images)
+    assert torch.equal(memory.features[-1], seen[:, [0, 0, 1]])
+    assert torch.equal(memory.images[-1], images[:, [0, 0, 1]])
+    longer = generator.begin(inputs(5).features, torch.rand(1, 5, 3, *SIZE))
+    assert torch.equal(longer.features[-1], inputs(5).features[:, 2:])
+
+
+@pytest.mark.parametrize("scales", [1, 2])
+def test_from_nothing_the_first_frame_is_all_hallucinated(scales):
+    generator, encoded = network(scales=scales), inputs(2)
+    memory = generator.begin(encoded.features[:, :1])
+    assert not memory.started
+    first, memory = generator.step(memory, encoded.features[:, 0])
+    assert torch.equal(first.image, first.hallucinated)
+    assert torch.equal(first.mask, torch.ones(1, 1, *SIZE))
+    second, _ = generator.step(memory, encoded.features[:, 1])
+    assert memory.started
+    assert not torch.equal(second.image, second.hallucinated)
+    assert (second.mask < 1).all()
+
+
+def test_a_given_first_frame_is_warped_at_once():
+    generator, encoded = network(), inputs(2)
+    first = torch.rand(1, 1, 3, *SIZE)
+    frame, _ = generator.step(generator.begin(encoded.features[:, :1], first), encoded.features[:, 1])
+    blended = frame.mask * frame.hallucinated + (1 - frame.mask) * frame.warped
+    torch.testing.assert_close(frame.image, blended)
+    assert (frame.mask < 1).all()
+
+
+def test_without_flow_there_is_nothing_but_the_hallucination():
+    generator, encoded = network(flow=False), inputs(2)
+    frame, _ = generator(encoded, generator.begin(encoded.features[:, :1]))
+    assert torch.equal(frame.image, frame.hallucinated)
+    assert frame.flow is frame.mask is frame.warped is None
+    assert not any("flow" in name or "mask" in name for name, _ in generator.named_parameters())
+
+
+@pytest.mark.parametrize("scales", [1, 2, 3])
+def test_every_scale_doubles_the_one_below(scales):
+    generator = network(scales=scales, downsamples=1, foreground=True)
+    encoded = inputs(1, foreground=True)
+    memory = generator.begin(encoded.features)
+    made = [frame for frame, _ in generator.steps(memory, encoded.features[:, 0], encoded.foreground[:, 0])]
+    sizes = [tuple(frame.image.shape[-2:]) for frame in made]
+    assert sizes == [(SIZE[0] // 2**s, SIZE[1] // 2**s) for s in reversed(range(scales))]
+    assert all(frame.flow.shape == (1, 2, *frame.image.shape[-2:]) for frame in made)
+    assert made[-1].image.abs().max() <= 1
+    assert [network.heads.flow_range for network in generator.networks] == [20.0 * 2**s for s in range(scales)]
+
+
+def test_the_foreground_mask_is_wanted_exactly_when_there_is_the_prior():
+    with_prior, without, encoded = network(foreground=True), network(), inputs(1, foreground=True)
+    current, where = encoded.features[:, 0], encoded.foreground[:, 0]
+    with pytest.raises(ModelError, match="must give a foreground mask"):
+        with_prior.step(with_prior.begin(encoded.features), current)
+    with pytest.raises(ModelError, match="leave the foreground mask out"):
+        without.step(without.begin(encoded.features), current, where)
+
+
+@pytest.mark.parametrize("size", [(30, 48), (32, 46), (4, 48), (32, 4)])
+def test_sizes_that_do_not_fit_are_refused_with_the_numbers(size):
+    height, width = size
+    with pytest.raises(ModelError, match=rf"frames of {width}x{height} .* multiples of 4 and at least 8"):
+        network().begin(inputs(1, size=size).features)
+
+
+def test_another_number_of_channels_is_refused():
+    with pytest.raises(ModelError, match="reads 3 condition channels; the task gives 5"):
+        network().begin(torch.zeros(1, 1, 5, *SIZE))
+
+
+def test_the_smallest_size_that_fits_works():
+    generator, encoded = network(scales=2), inputs(1, size=(16, 16))
+    assert generator.multiple == 8
+    assert torch.isfinite(generator(encoded, generator.begin(encoded.features))[0].image).all()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("condition_channels", 0),
+        ("base_channels", 10**9),
+        ("base_channels", 8.0),
+        ("base_channels", None),
+        ("downsamples", 7),
+        ("blocks", 1),
+        ("blocks", "many"),
+        ("scales", 5),
+        ("scales", True),
+        ("local_blocks", 0),
+        ("history", 0),
+        ("flow", "no"),
+        ("foreground", 1),
+        ("composition", "painted"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_with_its_value(option, value):
+    with pytest.raises(ModelError, match=rf"{option} is {re.escape(repr(value))}"):
+        Vid2VidGenerator(**({"condition_channels": 3} | {option: value}))
+
+
+def test_settings_that_are_too_much_together_are_refused():
+    with pytest.raises(ModelError, match=r"base_channels \* 2 \*\* downsamples is 32768"):
+        Vid2VidGenerator(3, base_channels=512, downsamples=6)
+    with pytest.raises(ModelError, match="base_channels 6 cannot be halved for each of 2 scales"):
+        Vid2VidGenerator(3, base_channels=6, scales=2)
+
+
+def test_save_and_load_give_the_same_bits(tmp_path):
+    generator, encoded = network(foreground=True, scales=2), inputs(3, foreground=True)
+    generator.save_pretrained(tmp_path)
+    loaded = Vid2VidGenerator.from_pretrained(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", WEIGHTS]
+    assert {k: v for k, v in loaded.config.items() if k[0] != "_"} == {
+        k: v for k, v in generator.config.items() if k[0] != "_"
+    }
+    frames = [g(encoded, g.begin(encoded.features[:, :1]))[0] for g in (generator, loaded)]
+    assert same(*frames)
+
+
+def test_half_precision_storage_is_within_half_a_step_of_uint8(tmp_path):
+    generator, encoded = network(), inputs(6)
+    for head, gain in ((generator.networks[0].heads.image, 0.2), (generator.networks[0].heads.flow, 0.02)):
+        head[1].weight *= gain  # calm pictures and short flows, as of a trained network
+        head[1].bias *= gain
+    expected = generator(encoded, generator.begin(encoded.features[:, :1]))[0].image
+    generator.half().save_pretrained(tmp_path)
+    assert all(tensor.dtype == torch.float16 for tensor in load_file(tmp_path / WEIGHTS).values())
+    loaded = Vid2VidGenerator.from_pretrained(tmp_path)
+    assert loaded.dtype == torch.float32
+    made = loaded(encoded, loaded.begin(encoded.features[:, :1]))[0].image
+    assert (made - expected).abs().max() * 127.5 < 0.5
+
+
+@pytest.fixture
+def saved(tmp_path):
+    network().save_pretrained(tmp_path)
+    return tmp_path
+
+
+def refused(folder, **options):
+    with pytest.raises(ModelError) as caught:
+        Vid2VidGenerator.from_pretrained(folder, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def rewrite(folder, change):
+    weights = load_file(folder / WEIGHTS)
+    change(weights)
+    save_file(weights, folder / WEIGHTS)
+
+
+def test_missing_surplus_and_misshapen_keys_are_refused_by_name(saved):
+    key = "networks.0.heads.image.1.bias"
+    whole = load_file(saved / WEIGHTS)
+    rewrite(saved, lambda weights: weights.pop(key))
+    assert f"missing keys: {key}" in refused(saved)
+    rewrite(saved, lambda weights: weights.update(whole, one_more=torch.zeros(2)))
+    assert "unexpected keys: one_more" in refused(saved)
+    save_file(whole | {key: torch.zeros(5)}, saved / WEIGHTS)
+    message = refused(saved)
+    assert key in message
+    assert "[3]" in message
+    assert "[5]" in message
+    assert "low_cpu_mem_usage" not in message, "advice about diffusers is not ours"
+
+
+def test_many_wrong_keys_are_counted(saved):
+    rewrite(saved, lambda weights: weights.clear() or weights.update(a=torch.zeros(1)))
+    assert re.search(r"missing keys: (\S+, ){2}\S+ and \d+ more; unexpected keys: a$", refused(saved))
+
+
+@pytest.mark.parametrize("wish", [False, None])
+def test_pickles_are_never_read_or_written(saved, wish):
+    (saved / WEIGHTS).unlink()
+    torch.save(network().state_dict(), saved / "diffusion_pytorch_model.bin")
+    assert "safetensors" in refused(saved)
+    assert "safetensors only" in refused(saved, use_safetensors=wish)
+    with pytest.raises(ModelError, match="safetensors only"):
+        network().save_pretrained(saved, safe_serialization=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"colour": "blue"}, "no setting colour"),
+        ({"base_channels": 10**9}, "base_channels is 1000000000"),
+        ({"blocks": "many"}, "blocks is 'many'"),
+        ({"base_channels": 16}, "expected shape"),
+        ({"condition_channels": ...}, "condition_channels"),
+    ],
+)
+def test_a_config_of_something_else_is_refused(saved, change, said):
+    config = json.loads((saved / "config.json").read_text()) | change
+    kept = {key: value for key, value in config.items() if value is not ...}
+    (saved / "config.json").write_text(json.dumps(kept))
+    assert said in refused(saved)
+
+
+def test_damaged_and_missing_files_are_named(saved, tmp_path):
+    (saved / WEIGHTS).write_bytes((saved / WEIGHTS).read_bytes()[:5000])
+    assert WEIGHTS in refused(saved)
+    (saved / WEIGHTS).unlink()
+    assert WEIGHTS in refused(saved)
+    (saved / "config.json").write_text("{")
+    assert "config.json" in refused(saved)
+    (saved / "config.json").unlink()
+    assert "config.json" in refused(saved)
+
+
+def test_channels_last_has_the_statistics_of_contiguous():
+    """PyTorch's channels-last batch norm on the CPU is a hundred times less exact; per-picture norm is not."""
+    layer = norm(16)
+    pictures = torch.randn(1, 16, 128, 256, generator=torch.Generator().manual_seed(0)) * 0.5 + 3
+    exact = nn.functional.instance_norm(pictures.double(), weight=layer.weight.double(), bias=layer.bias.double())
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        error = (layer(pictures.contiguous(memory_format=memory_format)) - exact).abs().max()
+        assert error < 1e-5
+
+
+def test_a_whole_network_in_channels_last_makes_the_same_frames():
+    generator, encoded = network(), inputs(1)
+    plain = generator(encoded, generator.begin(encoded.features))[0].image
+    generator.to(memory_format=torch.channels_last)
+    assert (generator(encoded, generator.begin(encoded.features))[0].image - plain).abs().max() < 1e-5
+
+
+def test_every_picture_is_normalised_by_itself():
+    layer = norm(4)
+    pictures = torch.randn(3, 4, 8, 8)
+    layer.train()
+    together = layer(pictures)
+    assert torch.equal(layer.eval()(pictures), together), "training and evaluation are the same network"
+    torch.testing.assert_close(layer(pictures[1:2]), together[1:2])
+
+
+def test_initialisation_has_the_released_statistics():
+    torch.manual_seed(0)
+    generator = Vid2VidGenerator(CHANNELS, base_channels=16, downsamples=2, blocks=2).requires_grad_(False)
+    convolutions = [m for m in generator.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    norms = [m for m in generator.modules() if isinstance(m, nn.InstanceNorm2d)]
+    kernels = torch.cat([m.weight.flatten() for m in convolutions])
+    scales = torch.cat([m.weight for m in norms])
+    assert kernels.mean().abs() < 2e-4
+    assert kernels.std().item() == pytest.approx(0.02, rel=0.01)
+    assert scales.mean().item() == pytest.approx(1, abs=0.004)
+    assert scales.std().item() == pytest.approx(0.02, rel=0.15)
+    assert all((m.bias == 0).all() for m in norms)
+    assert any((m.bias != 0).any() for m in convolutions)
+
+
+def test_gradient_reaches_every_parameter():
+    generator, encoded = network(foreground=True, scales=2).requires_grad_(), inputs(2, foreground=True)
+    frame, _ = generator(encoded, generator.begin(encoded.features[:, :1]))
+    (frame.image.sum() + frame.flow.square().mean()).backward()
+    # Coarser scales' heads draw pictures of their own, which the finest frame does not use.
+    idle = [name for name, parameter in generator.named_parameters() if parameter.grad is None]
+    assert all(name.startswith("networks.0.heads.") for name in idle)
