@@ -50,7 +50,7 @@ def tasks() -> None:
 class _Lists(TyperCommand):
     """A command whose --conditions and --instances take several values: ``--conditions a.mkv b.mkv``."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         spread: list[str] = []
         option = ""
         for arg in args:
@@ -68,7 +68,7 @@ def prepare(
     task: Annotated[str, typer.Option(help="The task that the conditions belong to.")],
     output: Annotated[Path, typer.Option(help="The dataset folder to make.")],
     conditions: Annotated[
-        list[Path] | None, typer.Option(help="Their conditions, in the same order, after the videos; extracted when left out.")
+        list[Path] | None, typer.Option(help="Their conditions, in the same order; extracted when left out.")
     ] = None,
     instances: Annotated[list[Path] | None, typer.Option(help="Their instance ids, in the same order.")] = None,
     size: Size = None,
@@ -135,11 +135,15 @@ def generate(
     from vid2vid_hub.render import is_condition, render
 
     with open_video(source) as reader:
-        rate, total = reader.fps, len(reader)
+        rate, total, given_size = reader.fps, len(reader), reader.size
     pipeline = _load(model, device)
     drawn = is_condition(pipeline.task, source) if condition is None else condition
     given = {"condition": source} if drawn else {"video": source}
     found = pipeline.conditions(**given, size=_size(size))
+    if size is None and pipeline.size not in (None, given_size):
+        height, width = pipeline.size
+        trained = f"{width}x{height}"
+        typer.echo(f"note: this model was trained at {trained}; --size {trained} may look better", err=True)
     with _progress("generating") as show:
         try:
             rendered = render(
@@ -206,6 +210,9 @@ def benchmark(
     typer.echo(f"{width}x{height} on {pipeline.device}, {timing.threads} threads, median of {frames} frames")
     typer.echo(f"network {timing.network:.1f} ms, host {timing.host:.1f} ms, whole {timing.whole:.1f} ms a frame")
     typer.echo(f"outside the network: {timing.outside:.1%}")
+    typer.echo(
+        f"resident: {timing.early:.0f} MiB after a tenth, {timing.late:.0f} MiB at the end ({timing.growth:+.2%})"
+    )
 
 
 @app.command()
@@ -235,9 +242,6 @@ def main() -> None:
             raise
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
-        sys.exit(130)
 
 
 def _load(model: str, device: str | None) -> Vid2VidPipeline:
@@ -338,7 +342,8 @@ def _progress(title: str) -> Iterator[Callable[[str, int | None, int | None], No
         try:
             yield lambda text, done, total: progress.update(bar, description=text, completed=done, total=total)
         except BaseException:
-            progress.live.transient = True  # what failed leaves its one sentence, and no bar before it
+            # What failed leaves its one sentence and no bar before it: erased on a terminal, never printed elsewhere.
+            progress.live.transient, progress.console.quiet = True, not progress.console.is_terminal
             raise
 
 

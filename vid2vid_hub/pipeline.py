@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,13 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from PIL import Image
 from torch import Tensor
 
@@ -25,7 +33,7 @@ from vid2vid_hub.tasks import Task, get_task
 from vid2vid_hub.types import Condition, Frame, Memory
 
 MAX_SIDE = 8192
-HUB_ARGUMENTS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision")
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
 
 OutputType = Literal["np", "pt", "pil"]
 Conditions = Condition | Pictures | Iterable[Condition]
@@ -110,16 +118,20 @@ class Vid2VidPipeline(DiffusionPipeline):
         if folder.exists() or str(pretrained_model_name_or_path).count("/") != 1:
             check_folder(folder)
         with loading(pretrained_model_name_or_path, "a vid2vid pipeline"):
-            index = cls.load_config(
-                str(pretrained_model_name_or_path), **{name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
-            )
+            index = folder / cls.config_name
+            if not folder.is_dir():
+                index = _index_from_hub(str(pretrained_model_name_or_path), kwargs)
             cls._check_index(index, pretrained_model_name_or_path)
             return cast(Vid2VidPipeline, super().from_pretrained(str(pretrained_model_name_or_path), **kwargs))
 
     @classmethod
-    def _check_index(cls, index: Any, source: Any) -> None:
+    def _check_index(cls, path: Path, source: Any) -> None:
         """Look at ``model_index.json`` before anything that it names is downloaded, imported or loaded."""
-        if not isinstance(index, Mapping):
+        try:
+            index = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise ModelError(f"the model_index.json of {source} is not JSON: {error}") from error
+        if not isinstance(index, dict):
             raise ModelError(f"the model_index.json of {source} holds no settings but {type(index).__name__}")
         found, ours = index.get("_class_name"), [kind.__name__ for kind in cls.__mro__]
         if found not in ours[: ours.index("DiffusionPipeline")]:
@@ -342,6 +354,25 @@ def check_folder(folder: Path) -> None:
         if pickles:
             raise ModelError(f"{network} holds {pickles[0]}, a pickle, which is never loaded; expected safetensors")
         raise ModelError(f"{folder} is incomplete: generator/ holds no safetensors weights")
+
+
+def _index_from_hub(repo: str, options: Mapping[str, Any]) -> Path:
+    """Download the one small file that says what a repo is, or say why it cannot be had."""
+    try:
+        chosen = {name: options[name] for name in HUB_ARGUMENTS if name in options}
+        return Path(hf_hub_download(repo, "model_index.json", **chosen))
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"there is no folder {repo} here and no such model on the Hub; if it is private, log in with: hf auth login"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ModelError(f"{repo} has no revision '{options.get('revision')}' on the Hub") from error
+    except LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"{repo} was not downloaded before and the Hub cannot be asked now; connect, or give a pipeline folder"
+        ) from error
+    except EntryNotFoundError as error:
+        raise ModelError(f"{repo} on the Hub is not a pipeline: it has no model_index.json") from error
 
 
 def starter(name: str) -> Path:

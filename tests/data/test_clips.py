@@ -41,15 +41,18 @@ FEW = settings(max_examples=60, deadline=None)
 
 
 class KnownFlow:
-    """A teacher that knows the answers in advance."""
+    """A teacher that knows the answers in advance, and the frames in whose order it will be asked."""
 
     name = "known"
 
-    def __init__(self, flow):
-        self.left = list(flow)
+    def __init__(self, video, without=()):
+        self.left = [(*video.frames[t : t + 2], video.flow[t]) for t in range(LENGTH - 1) if t not in without]
 
     def flow(self, previous, current):
-        return self.left.pop(0)[None]
+        before, now, flow = self.left.pop(0)
+        for shown, frame in ((previous, before), (current, now)):
+            torch.testing.assert_close(shown, frame[None] / 127.5 - 1)
+        return flow[None]
 
 
 class SettableToy(ToyShapes):
@@ -57,6 +60,14 @@ class SettableToy(ToyShapes):
 
     def config(self):
         return {"level": 2}
+
+
+class CountingToy(ToyShapes):
+    """The toy with an extractor that numbers objects beyond what float32 can count."""
+
+    def extract(self, frames):
+        maps = super().extract(frames).maps
+        return Condition(maps, maps.int() + 2**30 + 1)
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +99,7 @@ def material(tmp_path_factory, video):
 def dataset(tmp_path_factory, material, video):
     folder = tmp_path_factory.mktemp("prepared") / "data"
     held_out = [HeldOut.parse("drive:14:")]
-    flow = [*video.flow[:13], *video.flow[14:]]
-    return prepare([material], folder, TASK, held_out=held_out, teacher=KnownFlow(flow))
+    return prepare([material], folder, TASK, held_out=held_out, teacher=KnownFlow(video, without=[13]))
 
 
 @pytest.fixture
@@ -171,6 +181,14 @@ def test_odd_sides_and_other_sizes(tmp_path, size):
     assert torch.equal(clip.condition(0, 3).instances, expected.instances)
 
 
+def test_ids_of_a_task_stay_exact_when_resized(tmp_path, video):
+    folder = prepare(
+        [Material(save(tmp_path / "v", video.frames[:2]))], tmp_path / "data", CountingToy(), size=(32, 32)
+    )
+    condition = read_clips(folder, "train")[0].condition(0, 2)
+    assert torch.equal(condition.instances, condition.maps.int() + 2**30 + 1)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -192,7 +210,10 @@ def test_what_names_no_frames_is_refused(text):
 
 def test_every_frame_is_in_exactly_one_split(tmp_path, material):
     held_out = [HeldOut("drive", 3, 6), HeldOut("drive", 5, 8), HeldOut("drive", 19)]
-    folder = prepare([material], tmp_path / "data", TASK, held_out=held_out)
+    seen = []
+    report = lambda name, frames: seen.append((name, frames))  # noqa: E731
+    folder = prepare([material], tmp_path / "data", TASK, held_out=held_out, report=report)
+    assert seen[2:4] == [("drive-00008", 8), ("drive-00008", 11)]
     spans = {
         split: [(int(clip.name[-5:]), clip.length) for clip in read_clips(folder, split)] for split in ("train", "val")
     }
@@ -345,7 +366,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, material, vide
 
     monkeypatch.setattr(module, "save_file", full)
     with pytest.raises(DatasetError, match=r"cannot be written to .*data: .*No space left"):
-        prepare([material], tmp_path / "data", TASK, teacher=KnownFlow(video.flow))
+        prepare([material], tmp_path / "data", TASK, teacher=KnownFlow(video))
     assert not list(tmp_path.iterdir())
 
 

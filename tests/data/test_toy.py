@@ -226,7 +226,7 @@ def test_a_label_that_is_no_class_is_named():
     maps = torch.zeros(3, 1, 16, 20, dtype=torch.uint8)
     maps[2, 0, 5, 7] = 9
     for read in (lambda task: task.encode(Condition(maps)), lambda task: task.parse(maps)):
-        with pytest.raises(ConditionError, match="frame 2 holds the label 9 at x 7, y 5; toy has the classes 0 to 4"):
+        with pytest.raises(ConditionError, match="frame 2: the label is 9 at x 7, y 5; toy has the classes 0 to 4"):
             read(ToyShapes())
     with pytest.raises(ConditionError, match="one map of classes per frame, not 3"):
         ToyShapes().encode(Condition(torch.zeros(1, 3, 16, 16, dtype=torch.uint8)))

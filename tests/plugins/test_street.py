@@ -133,7 +133,7 @@ def test_a_label_out_of_range_is_named_with_its_frame(verb: str, label_set: str,
     maps = random_condition(label_set).maps
     maps[2, 0, 4, 5] = value
     given_to = maps if verb == "parse" else Condition(maps)
-    with pytest.raises(ConditionError, match=f"frame 2 holds the label {value} at x 5, y 4;.* 0 to {limit}"):
+    with pytest.raises(ConditionError, match=f"frame 2: the label is {value} at x 5, y 4;.* 0 to {limit}"):
         getattr(SegToStreet(label_set=label_set), verb)(given_to)
 
 
@@ -142,9 +142,9 @@ def test_a_colour_outside_the_palette_is_named_with_its_place():
     pictures = task.preview(random_condition("cityscapes"))
     pictures[1, :, 3, 2] = torch.tensor([1, 2, 3])
     pictures[2, :, 0, 0] = torch.tensor([255, 255, 255])
-    with pytest.raises(ConditionError, match=r"frame 1 has the colour \(1, 2, 3\) at x 2, y 3"):
+    with pytest.raises(ConditionError, match=r"frame 1: the colour is \(1, 2, 3\) at x 2, y 3"):
         task.parse(pictures)
-    with pytest.raises(ConditionError, match=r"frame 0 has the colour \(255, 255, 255\)"):
+    with pytest.raises(ConditionError, match=r"frame 0: the colour is \(255, 255, 255\)"):
         task.parse(pictures[2:])
 
 

@@ -15,7 +15,9 @@ from safetensors.torch import save_file
 
 from vid2vid_hub.data.clips import read_clips
 from vid2vid_hub.errors import RecipeError
+from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
 from vid2vid_hub.nn.frozen import VGG16
+from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.tasks import get_task
 from vid2vid_hub.training import recipe as module
 from vid2vid_hub.training.recipe import Recipe, load_recipe, parse_recipe, without_paths
@@ -37,6 +39,17 @@ def test_a_shipped_recipe_is_valid(path: Path):
     recipe = load_recipe(path)
     assert get_task(recipe.task, recipe.task_config).name == recipe.task
     assert parse_recipe(recipe.to_dict()) == recipe
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
+def test_the_networks_of_a_shipped_recipe_can_be_built(path: Path):
+    """Without memory for their weights; every stage must have a size that they can halve."""
+    recipe = load_recipe(path)
+    task = get_task(recipe.task, recipe.task_config)
+    with torch.device("meta"):
+        generator = Vid2VidGenerator(task.channels, **recipe.generator)
+        MultiscaleDiscriminator(task.channels + 3, **recipe.discriminator)
+    assert all(side % generator.multiple == 0 for stage in recipe.stages for side in (stage.height, stage.width))
 
 
 def test_some_recipes_are_shipped():

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -311,11 +312,12 @@ def encode_clip(task: Task, clip: Clip) -> tuple[Tensor, Tensor | None]:
     Returns:
         features (B, T, S, H, W), and the foreground mask (B, T, 1, H, W) where the task has one.
     """
-    batch, length = clip.maps.shape[:2]
-    instances = None if clip.instances is None else clip.instances.flatten(0, 1)
-    encoded = task.encode(Condition(clip.maps.flatten(0, 1), instances))
-    features = encoded.features.unflatten(0, (batch, length))
-    where = None if encoded.foreground is None else encoded.foreground.unflatten(0, (batch, length))
+    every = "b t c h w -> (b t) c h w"
+    instances = None if clip.instances is None else rearrange(clip.instances, every)
+    encoded = task.encode(Condition(rearrange(clip.maps, every), instances))
+    batched = "(b t) c h w -> b t c h w"
+    features = rearrange(encoded.features, batched, b=len(clip.maps))
+    where = None if encoded.foreground is None else rearrange(encoded.foreground, batched, b=len(clip.maps))
     return features, where
 
 

@@ -255,7 +255,7 @@ class AVReader(VideoReader):
         return {**self.__dict__, "_source": None}
 
 
-_NARROW = 64
+_NARROW = 80
 """Decord takes a row's bytes over its width for the number of channels; padding makes that 4 for most widths below."""
 
 

@@ -53,8 +53,6 @@ class HeldOut:
         """
         stem, *bounds = text.split(":")
         try:
-            if len(bounds) not in (0, 2):
-                raise ValueError(text)
             start, stop = (int(bound) if bound else None for bound in bounds or ("", ""))
         except ValueError as error:
             raise DatasetError(f"'{text}' does not name held-out frames; write NAME, or NAME:START:STOP") from error

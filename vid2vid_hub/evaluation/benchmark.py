@@ -1,4 +1,4 @@
-"""Where the time of a pipeline goes: the network, the way to it and from it on the host, and the whole."""
+"""Where the time of a pipeline goes, network and host path, and whether its memory grows with the video."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
+import psutil
 import torch
 
 from vid2vid_hub.pipeline import Vid2VidPipeline
@@ -15,7 +16,7 @@ from vid2vid_hub.types import Condition
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds a frame, medians.
+    """Milliseconds a frame, medians; and resident memory.
 
     Attributes:
         network: one generator step, its input ready on the device.
@@ -23,6 +24,8 @@ class Timing:
         whole: a frame of ``stream``.
         size: (height, width) in pixels.
         threads: CPU threads that torch may use.
+        early: MiB resident after a tenth of the frames.
+        late: MiB resident at the end.
     """
 
     network: float
@@ -30,11 +33,18 @@ class Timing:
     whole: float
     size: tuple[int, int]
     threads: int
+    early: float
+    late: float
 
     @property
     def outside(self) -> float:
         """Share of the whole that is spent outside the network."""
         return self.host / self.whole
+
+    @property
+    def growth(self) -> float:
+        """How much of the early memory was added since; 0.01 is one percent."""
+        return self.late / self.early - 1
 
 
 def benchmark(pipeline: Vid2VidPipeline, size: tuple[int, int], frames: int = 20, warmup: int = 3) -> Timing:
@@ -51,6 +61,7 @@ def benchmark(pipeline: Vid2VidPipeline, size: tuple[int, int], frames: int = 20
     maps = torch.zeros(1, pipeline.task.maps, *size, dtype=torch.uint8)
     conditions: Iterator[Condition] = (Condition(maps) for _ in range(warmup + frames))
     inside: list[float] = []
+    early = 0.0
     generator = pipeline.generator
     step = generator.step
 
@@ -68,11 +79,17 @@ def benchmark(pipeline: Vid2VidPipeline, size: tuple[int, int], frames: int = 20
         for _ in pipeline.stream(condition=conditions):
             now = time.perf_counter()
             whole.append((now - last) * 1000)
-            last = now
+            if len(whole) <= warmup + max(frames // 10, 1):
+                early = _resident()
+            last = time.perf_counter()
     finally:
         del generator.step
     network, total = (median(times[warmup:]) for times in (inside, whole))
-    return Timing(network, total - network, total, size, torch.get_num_threads())
+    return Timing(network, total - network, total, size, torch.get_num_threads(), early, _resident())
+
+
+def _resident() -> float:
+    return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def _wait(pipeline: Vid2VidPipeline) -> None:

@@ -70,7 +70,8 @@ class LossRecipe:
         perceptual: distance of VGG features.
         flow: endpoint error of eq. 8.
         warp: warping error of eq. 8.
-        generated_warp: the true flow must carry the last generated frame to this one.
+        generated_warp: the true flow must carry the last generated frame to this one. The released system gives it
+            10, the paper has no such term; it rewards a mask that never hallucinates, see ``docs/log.md``.
         mask: pull towards warping where the true flow is reliable.
     """
 
@@ -79,7 +80,7 @@ class LossRecipe:
     perceptual: float = 0.0
     flow: float = 10.0
     warp: float = 10.0
-    generated_warp: float = 10.0
+    generated_warp: float = 0.0
     mask: float = 0.0
 
 
