@@ -444,7 +444,7 @@ def spoil(model: Path, name: str) -> None:
         ("pth", r"latest_net_G0\.pth, a pickle, which is never loaded; expected safetensors"),
         ("foreign weights", "generator"),
         ("cut weights", "generator"),
-        ("foreign index", "cannot be loaded as a vid2vid pipeline"),
+        ("foreign index", "is not JSON"),
         ("foreign config", "has no setting sample_size"),
         ("other network", "cannot be loaded as a Vid2VidGenerator: .* expected shape"),
         ("task", "no installed package provides the task 'toys'; installed tasks: .*toy"),
