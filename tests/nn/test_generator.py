@@ -13,6 +13,7 @@ from torch import nn
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.nn.blocks import norm
 from vid2vid_hub.nn.generator import Vid2VidGenerator
+from vid2vid_hub.ops.warp import warp
 from vid2vid_hub.types import Encoded, Frame
 
 CHANNELS, SIZE = 3, (32, 48)
@@ -141,10 +142,11 @@ def test_from_nothing_the_first_frame_is_all_hallucinated(scales):
     assert (second.mask < 1).all()
 
 
-def test_a_given_first_frame_is_warped_at_once():
-    generator, encoded = network(), inputs(2)
-    first = torch.rand(1, 1, 3, *SIZE)
-    frame, _ = generator.step(generator.begin(encoded.features[:, :1], first), encoded.features[:, 1])
+def test_the_last_of_the_given_frames_is_warped_at_once():
+    generator, encoded = network(), inputs(3)
+    given = torch.rand(1, 2, 3, *SIZE)
+    frame, _ = generator.step(generator.begin(encoded.features[:, :2], given), encoded.features[:, 2])
+    assert torch.equal(frame.warped, warp(given[:, -1], frame.flow))
     blended = frame.mask * frame.hallucinated + (1 - frame.mask) * frame.warped
     torch.testing.assert_close(frame.image, blended)
     assert (frame.mask < 1).all()

@@ -264,6 +264,26 @@ def test_the_log_has_a_line_a_batch(tmp_path: Path, clips, recipe):
     assert steps == sorted(set(steps))
 
 
+def test_both_optimizers_follow_the_schedule(tmp_path: Path, clips, recipe):
+    trainer, heard = Trainer(recipe(), clips, tmp_path), []
+
+    def report(progress: Progress) -> None:
+        adams = (trainer.generator_step, trainer.discriminator_step)
+        heard.append((progress.position.epoch, *(group["lr"] for adam in adams for group in adam.param_groups)))
+
+    trainer.fit(report)
+    assert heard == [(0, 1e-3, 1e-3)] * 3 + [(1, 5e-4, 5e-4)] * 3
+
+
+def test_resuming_takes_out_of_the_log_what_will_happen_again(tmp_path: Path, clips, recipe):
+    asked = recipe({"epochs": 1})
+    Trainer(asked, clips, tmp_path).fit()
+    whole = (tmp_path / "log.jsonl").read_text()
+    (tmp_path / "log.jsonl").write_text(whole + '{"step": 99, "epoch": 7}\n{"step": 10')
+    assert Trainer(asked, clips, tmp_path).resume()
+    assert (tmp_path / "log.jsonl").read_text() == whole
+
+
 def test_the_saved_pipeline_generates_with_the_averaged_weights(tmp_path: Path, clips, recipe):
     asked = recipe()
     trainer = Trainer(asked, clips, tmp_path)
