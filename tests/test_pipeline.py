@@ -20,8 +20,9 @@ from torch import nn
 from vid2vid_hub.data.maps import write_maps
 from vid2vid_hub.data.toy import ToyShapes, ToyWorld
 from vid2vid_hub.errors import ConditionError, ModelError, TaskError, VideoError
+from vid2vid_hub.folder import starter
 from vid2vid_hub.nn.generator import Vid2VidGenerator
-from vid2vid_hub.pipeline import Vid2VidPipeline, starter
+from vid2vid_hub.pipeline import Vid2VidPipeline
 from vid2vid_hub.types import Condition
 
 LENGTH, HEIGHT, WIDTH = 12, 32, 48

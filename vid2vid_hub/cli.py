@@ -221,7 +221,7 @@ def demo(
     device: Device = None,
 ) -> None:
     """Generate five seconds of street with the starter that comes with the package."""
-    from vid2vid_hub.pipeline import starter
+    from vid2vid_hub.folder import starter
 
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -248,7 +248,8 @@ def _load(model: str, device: str | None) -> Vid2VidPipeline:
     import torch
     from diffusers.utils import logging
 
-    from vid2vid_hub.pipeline import Vid2VidPipeline, starter
+    from vid2vid_hub.folder import starter
+    from vid2vid_hub.pipeline import Vid2VidPipeline
 
     logging.disable_progress_bar()
     plain = "/" not in model and not Path(model).exists()

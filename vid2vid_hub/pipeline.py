@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from inspect import signature
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -15,25 +13,18 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from PIL import Image
 from torch import Tensor
 
 from vid2vid_hub.data.pictures import BLOCK, Pictures, picture_blocks
 from vid2vid_hub.errors import ConditionError, ModelError, VideoError
+from vid2vid_hub.folder import check_folder, check_index, index_from_hub
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.model import check_number, loading, portable
 from vid2vid_hub.tasks import Task, get_task
 from vid2vid_hub.types import Condition, Frame, Memory
 
 MAX_SIDE = 8192
-HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
 
 OutputType = Literal["np", "pt", "pil"]
 Conditions = Condition | Pictures | Iterable[Condition]
@@ -120,28 +111,9 @@ class Vid2VidPipeline(DiffusionPipeline):
         with loading(pretrained_model_name_or_path, "a vid2vid pipeline"):
             index = folder / cls.config_name
             if not folder.is_dir():
-                index = _index_from_hub(str(pretrained_model_name_or_path), kwargs)
-            cls._check_index(index, pretrained_model_name_or_path)
+                index = index_from_hub(str(pretrained_model_name_or_path), kwargs)
+            check_index(index, cls, pretrained_model_name_or_path)
             return cast(Vid2VidPipeline, super().from_pretrained(str(pretrained_model_name_or_path), **kwargs))
-
-    @classmethod
-    def _check_index(cls, path: Path, source: Any) -> None:
-        """Look at ``model_index.json`` before anything that it names is downloaded, imported or loaded."""
-        try:
-            index = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise ModelError(f"the model_index.json of {source} is not JSON: {error}") from error
-        if not isinstance(index, dict):
-            raise ModelError(f"the model_index.json of {source} holds no settings but {type(index).__name__}")
-        found, ours = index.get("_class_name"), [kind.__name__ for kind in cls.__mro__]
-        if found not in ours[: ours.index("DiffusionPipeline")]:
-            raise ModelError(f"{source} holds a pipeline of class {found}; expected {cls.__name__}")
-        generator, expected = index.get("generator", "nothing"), ["vid2vid_hub", "Vid2VidGenerator"]
-        if generator != expected:
-            raise ModelError(f"{source} has {generator} as its generator; its model_index.json must say {expected}")
-        unknown = sorted({key for key in index if not key.startswith("_")} - set(signature(cls.__init__).parameters))
-        if unknown:
-            raise ModelError(f"the model_index.json of {source} has the key '{unknown[0]}', unknown to {cls.__name__}")
 
     def to_json_string(self) -> str:
         """``model_index.json``; see :func:`vid2vid_hub.nn.model.portable`."""
@@ -334,58 +306,6 @@ class Vid2VidPipeline(DiffusionPipeline):
             )
         image = picture[None].to(self.device, self.dtype).div(127.5).sub(1)
         return Frame(image, image)
-
-
-def check_folder(folder: Path) -> None:
-    """Look at a local pipeline folder before anything of it is loaded.
-
-    Raises:
-        ModelError: what is missing or foreign, and what to do.
-    """
-    if not folder.is_dir():
-        raise ModelError(f"there is no pipeline folder {folder}; give a folder with a model_index.json, or org/name")
-    if not (folder / "model_index.json").is_file():
-        raise ModelError(f"{folder} is not a pipeline folder: it has no model_index.json")
-    network = folder / "generator"
-    if not (network / "config.json").is_file():
-        raise ModelError(f"{folder} is incomplete: generator/config.json is missing")
-    if not any(network.glob("*.safetensors")):
-        pickles = sorted(p.name for p in network.glob("*") if p.suffix in {".bin", ".pth", ".pt", ".pkl", ".ckpt"})
-        if pickles:
-            raise ModelError(f"{network} holds {pickles[0]}, a pickle, which is never loaded; expected safetensors")
-        raise ModelError(f"{folder} is incomplete: generator/ holds no safetensors weights")
-
-
-def _index_from_hub(repo: str, options: Mapping[str, Any]) -> Path:
-    """Download the one small file that says what a repo is, or say why it cannot be had."""
-    try:
-        chosen = {name: options[name] for name in HUB_ARGUMENTS if name in options}
-        return Path(hf_hub_download(repo, "model_index.json", **chosen))
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"there is no folder {repo} here and no such model on the Hub; if it is private, log in with: hf auth login"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"{repo} has no revision '{options.get('revision')}' on the Hub") from error
-    except LocalEntryNotFoundError as error:
-        raise ModelError(
-            f"{repo} was not downloaded before and the Hub cannot be asked now; connect, or give a pipeline folder"
-        ) from error
-    except EntryNotFoundError as error:
-        raise ModelError(f"{repo} on the Hub is not a pipeline: it has no model_index.json") from error
-
-
-def starter(name: str) -> Path:
-    """The folder of a starter that comes with the package: in a wheel inside it, in a checkout under ``pipelines/``.
-
-    Raises:
-        ModelError: there is no such starter.
-    """
-    here = Path(__file__).resolve().parent
-    for folder in (here / "starters" / name, here.parent / "pipelines" / name):
-        if (folder / "model_index.json").is_file():
-            return folder
-    raise ModelError(f"this installation comes with no starter '{name}'")
 
 
 @contextmanager
