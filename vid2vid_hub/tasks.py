@@ -50,6 +50,8 @@ class Task(ABC):
     name: ClassVar[str]
     recipe: ClassVar[Path | None] = None
     """The task's default ``recipe.yaml`` inside the plugin."""
+    extraction: ClassVar[frozenset[str]] = frozenset()
+    """Settings that only :meth:`extract` reads: data made with others means the same."""
 
     @property
     @abstractmethod

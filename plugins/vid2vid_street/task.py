@@ -31,6 +31,7 @@ class SegToStreet(Task):
 
     name: ClassVar[str] = "seg2street"
     recipe: ClassVar[Path | None] = Path(__file__).with_name("recipe.yaml")
+    extraction: ClassVar[frozenset[str]] = frozenset({"segmenter"})
 
     def __init__(
         self,

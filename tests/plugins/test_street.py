@@ -1,5 +1,6 @@
 """seg2street: what its encoding says, which pictures it reads, and how well its segmenters see a real street."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from torch import Tensor
 
-from vid2vid_hub.errors import ConditionError, MissingExtraError, TaskError
+from vid2vid_hub.data.open import open_clips
+from vid2vid_hub.errors import ConditionError, DatasetError, MissingExtraError, TaskError
 from vid2vid_hub.types import Condition
 from vid2vid_street import SegToStreet
 from vid2vid_street.labels import LABEL_SETS
@@ -334,3 +336,13 @@ def test_onnx_segmentation_agrees_with_people_on_a_real_street(shared: Path):
     accuracy = (found == human)[known].float().mean().item()
     print(f"pixel accuracy against CamVid's human labels, {len(chosen)} frames: {accuracy:.4f}")
     assert accuracy >= 0.88
+
+
+def test_data_of_another_segmenter_may_be_trained_on_but_not_that_of_other_labels(tmp_path: Path):
+    config = SegToStreet(segmenter="mine.onnx").config()
+    (tmp_path / "dataset.json").write_text(
+        json.dumps({"task": "seg2street", "task_config": config, "flow": None, "format": 1})
+    )
+    assert open_clips(tmp_path, "train", SegToStreet()) == []
+    with pytest.raises(DatasetError, match="'label_set': 'cityscapes'.*'label_set': 'cityscapes-train'"):
+        open_clips(tmp_path, "train", SegToStreet(label_set="cityscapes-train"))

@@ -23,10 +23,13 @@ def open_clips(folder: Path, split: str, task: Task) -> list[ClipSource]:
     """
     if (folder / "dataset.json").is_file():
         theirs = Description.read(folder)
-        if (theirs.task, theirs.task_config) != (task.name, task.config()):
+        meant, asked = (
+            {key: value for key, value in config.items() if key not in task.extraction}
+            for config in (theirs.task_config, task.config())
+        )
+        if (theirs.task, meant) != (task.name, asked):
             raise DatasetError(
-                f"{folder} was prepared for task '{theirs.task}' with {theirs.task_config}, "
-                f"not for '{task.name}' with {task.config()}"
+                f"{folder} was prepared for task '{theirs.task}' with {meant}, not for '{task.name}' with {asked}"
             )
         return [*read_clips(folder, split)]
     if is_released(folder):
