@@ -344,5 +344,5 @@ def test_data_of_another_segmenter_may_be_trained_on_but_not_that_of_other_label
         json.dumps({"task": "seg2street", "task_config": config, "flow": None, "format": 1})
     )
     assert open_clips(tmp_path, "train", SegToStreet()) == []
-    with pytest.raises(DatasetError, match="'label_set': 'cityscapes'.*'label_set': 'cityscapes-train'"):
+    with pytest.raises(DatasetError, match=r"'label_set': 'cityscapes'.*'label_set': 'cityscapes-train'"):
         open_clips(tmp_path, "train", SegToStreet(label_set="cityscapes-train"))
