@@ -203,6 +203,14 @@ def test_first_frames_decide_what_follows(pipeline, video, labels, expected):
     assert not np.array_equal(frames[2], black[2])
 
 
+def test_the_network_goes_on_from_the_last_of_the_first_frames(pipeline, video, labels):
+    generator, encoded = pipeline.generator, pipeline.task.encode(labels)
+    memory = generator.begin(encoded.features[None, 3:5], video.frames[None, 3:5].float().div(127.5).sub(1))
+    frame, _ = generator.step(memory, encoded.features[None, 5], encoded.foreground[None, 5])
+    *_, made = islice(pipeline.steps([labels], first_frames=video.frames[:5]), 6)
+    assert torch.equal(made.image, frame.image)
+
+
 def test_first_frames_continue_the_video_that_they_come_from(pipeline, labels):
     """A video cut after frame 6 and continued from its last two frames, rounded to pictures, goes on much the same."""
     whole = list(pipeline.steps([labels]))
