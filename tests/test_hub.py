@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 
 from vid2vid_hub.data.toy import ToyShapes, ToyWorld
 from vid2vid_hub.nn.generator import Vid2VidGenerator
+from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.pipeline import Vid2VidPipeline
 
 pytestmark = pytest.mark.hub
@@ -29,6 +31,7 @@ SIZE, LENGTH = (32, 48), 4
 
 FOREIGN = {
     "component": {"generator": ["antigravity", "x"]},
+    "beginning": {"first_frame": ["antigravity", "x"]},
     "extra": {"mixture": ["antigravity", "x"]},
     "diffusion": {"_class_name": "StableDiffusionPipeline"},
 }
@@ -47,9 +50,12 @@ from vid2vid_hub import Vid2VidGenerator, Vid2VidPipeline
 from vid2vid_hub.data.toy import ToyWorld
 from vid2vid_hub.errors import ModelError
 
-pipeline = Vid2VidPipeline.from_pretrained("org/toy")
-pipeline.set_progress_bar_config(disable=True)
-np.save(sys.argv[1], pipeline(condition=ToyWorld(0, 32, 48).draw(4).condition).frames)
+frames = {}
+for name in ("toy", "begun", "alone"):
+    pipeline = Vid2VidPipeline.from_pretrained(f"org/{name}")
+    pipeline.set_progress_bar_config(disable=True)
+    frames[name] = pipeline(condition=ToyWorld(0, 32, 48).draw(4).condition).frames
+np.savez(sys.argv[1], **frames)
 with warnings.catch_warnings():
     # A network alone goes through ConfigMixin.load_config, where diffusers 0.42 passes on an argument of old hubs.
     warnings.filterwarnings("ignore", "The `local_dir_use_symlinks` argument", UserWarning)
@@ -76,11 +82,14 @@ def stand_in():
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A repository that is right, and beside it some that are not."""
+    """A repository that is right, two with a generator of single images in either place, and some that are wrong."""
     torch.manual_seed(0)
     generator = Vid2VidGenerator(ToyShapes().channels, base_channels=4, downsamples=1, blocks=2)
+    image = Pix2PixHDGenerator(ToyShapes().channels, base_channels=4, downsamples=1, blocks=1)
     folder = tmp_path_factory.mktemp("hub") / "org" / "toy"
     Vid2VidPipeline(generator, ToyShapes(), size=SIZE).save_pretrained(folder)
+    Vid2VidPipeline(generator, ToyShapes(), first_frame=image).save_pretrained(folder.with_name("begun"))
+    Vid2VidPipeline(image, ToyShapes()).save_pretrained(folder.with_name("alone"))
     for name, changes in FOREIGN.items():
         index = shutil.copytree(folder, folder.with_name(name)) / "model_index.json"
         index.write_text(json.dumps(json.loads(index.read_text()) | changes))
@@ -104,7 +113,7 @@ def visit(hub, tmp_path_factory):
     def visiting(refused, **environment):
         inherited = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "OMP_NUM_THREADS") if name in os.environ}
         mine = {"HF_ENDPOINT": hub.address, "HF_HOME": str(home / "cache"), "HOME": str(home), "NO_PROXY": "127.0.0.1"}
-        names = home / "frames.npy", home / "sums.npy", json.dumps(refused)
+        names = home / "frames.npz", home / "sums.npy", json.dumps(refused)
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", VISIT, *names],
             env=inherited | mine | environment,
@@ -114,7 +123,7 @@ def visit(hub, tmp_path_factory):
         )
         assert done.returncode == 0, done.stderr
         asked, hub.asked[:] = list(hub.asked), []
-        return np.load(names[0]), np.load(names[1]), json.loads(done.stdout), asked
+        return dict(np.load(names[0])), np.load(names[1]), json.loads(done.stdout), asked
 
     return visiting
 
@@ -126,9 +135,12 @@ def online(visit):
 
 @pytest.fixture(scope="module")
 def expected(saved):
-    pipeline = Vid2VidPipeline.from_pretrained(saved)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline(condition=ToyWorld(0, *SIZE).draw(LENGTH).condition).frames
+    frames = {}
+    for name in ("toy", "begun", "alone"):
+        pipeline = Vid2VidPipeline.from_pretrained(saved.with_name(name))
+        pipeline.set_progress_bar_config(disable=True)
+        frames[name] = pipeline(condition=ToyWorld(0, *SIZE).draw(LENGTH).condition).frames
+    return frames
 
 
 def downloads(asked, repo):
@@ -136,15 +148,20 @@ def downloads(asked, repo):
     return {line.removeprefix(prefix).split("/", 1)[1] for line in asked if line.startswith(prefix)}
 
 
-def test_a_pipeline_from_the_hub_makes_the_frames_of_the_folder(online, saved, expected):
+@pytest.mark.parametrize(
+    ("name", "networks"), [("toy", ["generator"]), ("begun", ["generator", "first_frame"]), ("alone", ["generator"])]
+)
+def test_a_pipeline_from_the_hub_makes_the_frames_of_the_folder(online, saved, expected, name, networks):
     frames, _, _, asked = online
-    assert np.array_equal(frames, expected)
-    assert downloads(asked, "org/toy") == {"model_index.json", "generator/config.json", weights(saved)}
+    assert np.array_equal(frames[name], expected[name])
+    configs = {f"{network}/config.json" for network in networks}
+    found = {str(path.relative_to(saved.with_name(name))) for path in saved.with_name(name).rglob("*.safetensors")}
+    assert len(found) == len(networks)
+    assert downloads(asked, f"org/{name}") == {"model_index.json"} | configs | found
 
 
-def weights(folder):
-    (found,) = folder.rglob("*.safetensors")
-    return found.relative_to(folder).as_posix()
+def test_the_networks_of_a_repository_do_something(expected):
+    assert not any(np.array_equal(expected[a], expected[b]) for a, b in combinations(expected, 2))
 
 
 def test_a_generator_alone_from_the_hub(online, saved):
@@ -154,7 +171,7 @@ def test_a_generator_alone_from_the_hub(online, saved):
 
 def test_what_was_loaded_once_loads_again_without_the_hub(online, visit, expected):
     frames, sums, _, asked = visit({}, HF_HUB_OFFLINE="1")
-    assert np.array_equal(frames, expected)
+    assert all(np.array_equal(frames[name], expected[name]) for name in expected)
     assert sums.tolist() == online[1].tolist()
     assert asked == []
 
@@ -164,7 +181,7 @@ def test_the_index_says_a_name_that_survives_moving_files_about(saved):
     index = json.loads(text)
     assert index["generator"] == ["vid2vid_hub", "Vid2VidGenerator"]
     listed = {key for key, value in index.items() if isinstance(value, list)}
-    assert listed == {"generator"}, "on the way from the Hub every list is taken for a component"
+    assert listed == {"generator", "first_frame"}, "on the way from the Hub every list is taken for a component"
     assert str(saved.parent) not in text
 
 
@@ -177,6 +194,7 @@ def test_the_index_says_a_name_that_survives_moving_files_about(saved):
         "pickled": "safetensors",
         "indexless": "model_index.json",
         "component": "['antigravity', 'x'] as its generator",
+        "beginning": "['antigravity', 'x'] as its first_frame",
         "extra": "'mixture'",
         "diffusion": "StableDiffusionPipeline; expected Vid2VidPipeline",
     }.items(),

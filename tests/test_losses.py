@@ -34,6 +34,31 @@ def test_a_perfect_discriminator_and_a_perfect_generator_lose_nothing():
     assert losses.gan_discriminator(judged([0, 0]), judged([1, 1])).item() == 1
 
 
+def test_the_hinge_by_hand():
+    real, fake = judged([0.5, 3], [-1, 1]), judged([-3, 0], [2, 0])
+    # scale 0: mean(0.5, 0) + mean(0, 1) = 0.75; scale 1: mean(2, 0) + mean(3, 1) = 3; halved
+    assert losses.gan_discriminator(real, fake, "hinge").item() == 1.875
+    # scale 0: -mean(-3, 0) = 1.5; scale 1: -mean(2, 0) = -1
+    assert losses.gan_generator(fake, "hinge").item() == 0.5
+
+
+def test_the_hinge_stops_pushing_the_discriminator_and_never_the_generator():
+    real, fake = leaf(1.5, 1), leaf(-1.5, 1)
+    sure = losses.gan_discriminator([[real]], [[fake]], "hinge")
+    assert sure.item() == 0
+    assert gradients(sure, real, fake) == [False, False]
+    assert gradients(losses.gan_generator([[fake]], "hinge"), fake) == [True]
+    assert fake.grad.sum().item() == -1, "one unit over all patches, however sure the discriminator is"
+    unsure = leaf(0.5, 1), leaf(-0.5, 1)
+    assert gradients(losses.gan_discriminator([[unsure[0]]], [[unsure[1]]], "hinge"), *unsure) == [True, True]
+
+
+def test_least_squares_are_what_nothing_else_is_said():
+    real, fake = judged([0.5, 3]), judged([-3, 0])
+    assert losses.gan_discriminator(real, fake) == losses.gan_discriminator(real, fake, "lsgan")
+    assert losses.gan_generator(fake) == losses.gan_generator(fake, "lsgan")
+
+
 def test_feature_matching_by_hand():
     real = judged([9], [9], features=[constant(0), constant(1)])
     fake = judged([5], [5], features=[constant(2), constant(4)])

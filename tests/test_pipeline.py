@@ -8,7 +8,7 @@ import shutil
 import sys
 import tracemalloc
 from fractions import Fraction
-from itertools import count, islice
+from itertools import chain, count, islice
 
 import numpy as np
 import pytest
@@ -22,6 +22,8 @@ from vid2vid_hub.data.toy import ToyShapes, ToyWorld
 from vid2vid_hub.errors import ConditionError, ModelError, TaskError, VideoError
 from vid2vid_hub.folder import starter
 from vid2vid_hub.nn.generator import Vid2VidGenerator
+from vid2vid_hub.nn.image import Pix2PixHDGenerator
+from vid2vid_hub.ops.warp import warp
 from vid2vid_hub.pipeline import Vid2VidPipeline
 from vid2vid_hub.types import Condition
 
@@ -29,7 +31,7 @@ LENGTH, HEIGHT, WIDTH = 12, 32, 48
 WEIGHTS = "generator/diffusion_pytorch_model.safetensors"
 
 
-def toy_pipeline(seed=0, **options):
+def toy_pipeline(seed=0, first_frame=None, **options):
     """Random weights, with the shifts of norms that a trained network has."""
     torch.manual_seed(seed)
     settings = {"base_channels": 4, "downsamples": 2, "blocks": 2, "foreground": True}
@@ -37,9 +39,18 @@ def toy_pipeline(seed=0, **options):
     for module in generator.modules():
         if isinstance(module, nn.InstanceNorm2d):
             nn.init.normal_(module.bias, 0, 0.1)
-    made = Vid2VidPipeline(generator.requires_grad_(False), ToyShapes(), size=(HEIGHT, WIDTH))
-    made.set_progress_bar_config(disable=True)
-    return made
+    generator.requires_grad_(False)
+    return quiet(Vid2VidPipeline(generator, ToyShapes(), size=(HEIGHT, WIDTH), first_frame=first_frame))
+
+
+def image_network(channels=6):
+    torch.manual_seed(3)
+    return Pix2PixHDGenerator(channels, base_channels=4, downsamples=2, blocks=1, enhancers=1).requires_grad_(False)
+
+
+def quiet(pipeline):
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +231,165 @@ def test_first_frames_continue_the_video_that_they_come_from(pipeline, labels):
     assert again < 0.25 * (whole[7].image - whole[6].image).abs().mean()
 
 
+@pytest.fixture(scope="module")
+def beginning():
+    """A pipeline with a network for its first frames; otherwise as ``pipeline``."""
+    return toy_pipeline(first_frame=image_network())
+
+
+def alone(network, features):
+    """What a network for single images makes of (T, S, H, W)."""
+    return torch.cat([network.step(network.begin(f[None, None]), f[None])[0].image for f in features])
+
+
+def test_generated_first_frames_are_those_of_their_network_and_decide_what_follows(beginning, labels):
+    encoded = beginning.task.encode(labels)
+    first = alone(beginning.first_frame, encoded.features[:2])
+    memory = beginning.generator.begin(encoded.features[None, :2], first[None])
+    third, _ = beginning.generator.step(memory, encoded.features[None, 2], encoded.foreground[None, 2])
+    made = list(islice(beginning.steps([labels], first_frames="generated"), 3))
+    assert [frame.image.shape for frame in made] == [(1, 3, HEIGHT, WIDTH)] * 3
+    for frame, expected in zip(made, (first[:1], first[1:], third.image), strict=True):
+        assert torch.equal(frame.image, expected)
+
+
+@pytest.mark.parametrize("history", [1, 3])
+def test_as_many_first_frames_are_generated_as_the_generator_looks_back(labels, history):
+    pipeline = toy_pipeline(first_frame=image_network(), history=history)
+    images = torch.cat([frame.image for frame in pipeline.steps([labels[:5]])])
+    expected = alone(pipeline.first_frame, pipeline.task.encode(labels[:5]).features)
+    assert [torch.equal(*pair) for pair in zip(images, expected, strict=True)] == [t < history for t in range(5)]
+
+
+def test_first_frames_are_generated_wherever_there_is_a_network_for_them(beginning, pipeline, labels, video, expected):
+    generated = beginning(condition=labels, first_frames="generated").frames
+    assert len(generated) == LENGTH
+    assert np.array_equal(beginning(condition=labels).frames, generated)
+    assert np.array_equal(beginning(condition=labels[:1]).frames, generated[:1])
+    assert np.array_equal(beginning(condition=labels, first_frames="zeros").frames, expected)
+    assert np.array_equal(pipeline(condition=labels, first_frames="zeros").frames, expected)
+    given = beginning(condition=labels, first_frames=video.frames[:1]).frames
+    assert np.array_equal(given, pipeline(condition=labels, first_frames=video.frames[:1]).frames)
+
+
+def test_first_frames_cannot_be_generated_without_a_network(pipeline, labels, tmp_path):
+    with pytest.raises(ModelError, match="has no network for first frames; give pictures, or 'zeros'"):
+        pipeline(condition=labels, first_frames="generated")
+    with pytest.raises(VideoError, match="zero"):
+        pipeline(condition=labels, first_frames="zero")
+
+
+@pytest.mark.parametrize("size", [(30, 45), (16, 17), (7, 5)])
+def test_generated_first_frames_are_padded_and_cropped_with_the_rest(beginning, size):
+    """The generator would do with multiples of 4, the network for first frames needs multiples of 8."""
+    assert (beginning.generator.multiple, beginning.first_frame.multiple) == (4, 8)
+    condition = Condition(torch.from_numpy(np.random.default_rng(0).integers(0, 5, (4, 1, *size), np.uint8)))
+    rows, columns = (torch.arange(max(16, -(-side // 8) * 8)).clamp(max=side - 1) for side in size)
+    padded = Condition(condition.maps[..., rows, :][..., columns])
+    frames = beginning(condition=condition).frames
+    assert frames.shape == (4, *size, 3)
+    assert np.array_equal(frames, beginning(condition=padded).frames[:, : size[0], : size[1]])
+
+
+def test_a_network_that_is_not_used_changes_no_size(beginning, pipeline, labels):
+    condition = labels.resized((28, 44))
+    assert np.array_equal(
+        beginning(condition=condition, first_frames="zeros").frames, pipeline(condition=condition).frames
+    )
+
+
+# A generator of single images in place of the sequential one
+
+
+@pytest.fixture(scope="module")
+def imaging():
+    return quiet(Vid2VidPipeline(image_network(), ToyShapes()))
+
+
+def test_a_generator_of_single_images_makes_every_frame_alone(imaging, labels):
+    made = torch.cat([frame.image for frame in imaging.steps([labels])])
+    assert torch.equal(made, alone(imaging.generator, imaging.task.encode(labels).features))
+    frames = imaging(condition=labels).frames
+    backwards = imaging(condition=Condition(labels.maps.flip(0)), warp=False).frames
+    assert np.array_equal(backwards[::-1], frames)
+
+
+def test_first_frames_mean_nothing_to_it(imaging, labels, video):
+    frames = imaging(condition=labels).frames
+    given = imaging(condition=labels, first_frames=video.frames[:3]).frames
+    assert np.array_equal(given[:3], video.frames[:3].permute(0, 2, 3, 1).numpy())
+    assert np.array_equal(given[3:], frames[3:])
+    with pytest.raises(ModelError, match="no network for first frames"):
+        imaging(condition=labels, first_frames="generated")
+
+
+# Given flow
+
+
+@pytest.fixture(scope="module")
+def warping():
+    return toy_pipeline(given_flow=True)
+
+
+@pytest.fixture(scope="module")
+def flow():
+    """One part of a pixel or several, different for every frame and pixel; nothing that could be used for frame 0."""
+    drawn = torch.randn(LENGTH, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0)) * 3
+    drawn[0] = torch.nan
+    return drawn
+
+
+def test_the_flow_of_a_frame_warps_the_frame_before_it(warping, labels, flow):
+    frames = list(warping.steps([labels], flow=flow))
+    assert torch.equal(frames[0].image, frames[0].hallucinated)
+    for before, frame, given in zip(frames, frames[1:], flow[1:], strict=False):
+        assert torch.equal(frame.flow[0], given)
+        assert torch.equal(frame.warped, warp(before.image, given[None]))
+        assert (frame.mask < 1).all()
+
+
+@pytest.mark.parametrize("kind", [iter, list, lambda flow: flow.double(), lambda flow: chain([None], flow[1:])])
+def test_flow_comes_as_a_tensor_or_one_by_one(warping, labels, flow, kind):
+    expected = warping(condition=labels, flow=flow).frames
+    assert np.isfinite(expected).all()
+    assert np.array_equal(warping(condition=labels, flow=kind(flow)).frames, expected)
+
+
+def test_flow_is_counted_from_the_first_frame_also_where_frames_are_given(warping, labels, video, flow):
+    frames = list(warping.steps([labels], flow=flow, first_frames=video.frames[:2]))
+    assert torch.equal(frames[2].flow[0], flow[2])
+
+
+def test_flow_is_padded_as_the_condition_is(warping, flow):
+    condition = Condition(torch.from_numpy(np.random.default_rng(0).integers(0, 5, (3, 1, 30, 45), np.uint8)))
+    rows, columns = torch.arange(32).clamp(max=29), torch.arange(48).clamp(max=44)
+    padded = Condition(condition.maps[..., rows, :][..., columns])
+    frames = warping(condition=condition, flow=flow[:3, :, :30, :45]).frames
+    whole = warping(condition=padded, flow=flow[:3, :, rows][..., columns]).frames
+    assert np.array_equal(frames, whole[:, :30, :45])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (None, "needs a flow to warp by: give flow"),
+        (torch.zeros(3, 2, HEIGHT, WIDTH), "the flow ended early, at frame 3; give one for every frame"),
+        (torch.zeros(LENGTH, 2, HEIGHT, 16), r"flow of frame 1 is torch.float32 \(2, 32, 16\); .* float \(2, 32, 48\)"),
+        (torch.zeros(LENGTH, 2, HEIGHT, WIDTH).long(), "flow of frame 1 is torch.int64"),
+        ([torch.zeros(2, HEIGHT, WIDTH)] * 2 + ["0002.flo"], "flow of frame 2 is str"),
+    ],
+)
+def test_what_is_wrong_with_a_flow_is_one_sentence(warping, labels, wrong, said):
+    with pytest.raises(ModelError, match=said):
+        warping(condition=labels, flow=wrong)
+
+
+def test_a_generator_that_estimates_its_flow_takes_none(pipeline, imaging, labels, flow):
+    for one in (pipeline, imaging):
+        with pytest.raises(ModelError, match="takes no flow: leave flow out"):
+            one(condition=labels, flow=flow)
+
+
 def test_without_warping_every_frame_is_hallucinated(pipeline, labels, expected):
     for frame in pipeline.steps([labels[:3]], warp=False):
         assert torch.equal(frame.image, frame.hallucinated)
@@ -317,8 +487,7 @@ def test_an_extractor_names_frames_of_the_whole_video(video):
                     raise ConditionError("there is no person in it", number)
             return super().extract(frames)
 
-    pipeline = Vid2VidPipeline(toy_pipeline().generator, Picky())
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = quiet(Vid2VidPipeline(toy_pipeline().generator, Picky()))
     with pytest.raises(ConditionError, match=r"^frame 11: there is no person"):
         pipeline(video.frames)
 
@@ -378,9 +547,7 @@ def copied(folder, tmp_path):
 
 
 def load(folder, **options):
-    loaded = Vid2VidPipeline.from_pretrained(folder, **options)
-    loaded.set_progress_bar_config(disable=True)
-    return loaded
+    return quiet(Vid2VidPipeline.from_pretrained(folder, **options))
 
 
 def test_a_folder_holds_what_it_should(folder):
@@ -391,6 +558,7 @@ def test_a_folder_holds_what_it_should(folder):
     assert index == {
         "_class_name": "Vid2VidPipeline",
         "generator": ["vid2vid_hub", "Vid2VidGenerator"],
+        "first_frame": [None, None],
         "task": "toy",
         "task_config": {},
         "height": HEIGHT,
@@ -439,9 +607,54 @@ def test_to_moves_and_converts(folder, labels):
     assert loaded.to("cpu").device == torch.device("cpu")
 
 
+@pytest.fixture
+def with_first_frame(beginning, tmp_path):
+    beginning.save_pretrained(tmp_path / "beginning")
+    return tmp_path / "beginning"
+
+
+def test_the_network_for_first_frames_is_saved_and_loaded(with_first_frame, beginning, labels, expected):
+    index = json.loads((with_first_frame / "model_index.json").read_text())
+    assert index["first_frame"] == ["vid2vid_hub", "Pix2PixHDGenerator"]
+    assert sorted(p.name for p in (with_first_frame / "first_frame").iterdir()) == [
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+    ]
+    loaded = load(with_first_frame)
+    assert np.array_equal(loaded(condition=labels).frames, beginning(condition=labels).frames)
+    assert loaded.to(torch.float64).first_frame.dtype == torch.float64
+    assert loaded(condition=labels[:3]).frames.shape == (3, HEIGHT, WIDTH, 3)
+    assert np.array_equal(load(with_first_frame, first_frame=None)(condition=labels).frames, expected)
+
+
+def test_a_generator_of_single_images_is_saved_and_loaded(imaging, labels, tmp_path):
+    imaging.save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+    assert isinstance(loaded.generator, Pix2PixHDGenerator)
+    assert np.array_equal(loaded(condition=labels).frames, imaging(condition=labels).frames)
+
+
+def test_a_folder_without_a_word_of_first_frames_loads(copied, labels, expected):
+    edit(copied / "model_index.json", first_frame=...)
+    loaded = load(copied)
+    assert loaded.first_frame is None
+    assert np.array_equal(loaded(condition=labels).frames, expected)
+
+
+def test_what_is_missing_of_the_network_for_first_frames_is_named(with_first_frame):
+    (weights,) = (with_first_frame / "first_frame").glob("*.safetensors")
+    weights.rename(weights.with_suffix(".bin"))
+    assert "first_frame holds diffusion_pytorch_model.bin, a pickle" in refused(with_first_frame)
+    shutil.rmtree(with_first_frame / "first_frame")
+    assert "first_frame/config.json is missing" in refused(with_first_frame)
+    assert load(with_first_frame, first_frame=None).first_frame is None
+
+
 def test_a_task_and_a_generator_that_do_not_fit_are_refused():
     with pytest.raises(ModelError, match="task 'toy' encodes 6 channels, the generator reads 3"):
         Vid2VidPipeline(Vid2VidGenerator(3, base_channels=4, downsamples=1, blocks=2), ToyShapes())
+    with pytest.raises(ModelError, match="task 'toy' encodes 6 channels, the first-frame network reads 3"):
+        toy_pipeline(first_frame=image_network(3))
     with pytest.raises(ModelError, match="needs a task"):
         Vid2VidPipeline(toy_pipeline().generator)
     with pytest.raises(TaskError, match=r"'seg2moon'; installed tasks: .*toy"):
@@ -493,6 +706,14 @@ def test_pickles_are_never_loaded_or_saved(copied, pipeline, name):
         ({"generator": ...}, "nothing as its generator"),
         ({"generator": [None, None]}, "as its generator"),
         ({"generator": ["diffusers", "UNet2DModel"]}, "['diffusers', 'UNet2DModel'] as its generator"),
+        ({"first_frame": ["diffusers", "UNet2DModel"]}, "['diffusers', 'UNet2DModel'] as its first_frame"),
+        (
+            {"first_frame": ["vid2vid_hub", "Vid2VidGenerator"]},
+            'as its first_frame; its model_index.json must say ["vid2vid_hub", "Pix2PixHDGenerator"] or [null, null]',
+        ),
+        ({"first_frame": None}, "None as its first_frame"),
+        ({"first_frame": ["vid2vid_hub", "Pix2PixHDGenerator"]}, "first_frame/config.json is missing"),
+        ({"generator": ["vid2vid_hub", "Pix2PixHDGenerator"]}, "Pix2PixHDGenerator has no setting"),
         ({"unet": ["diffusers", "UNet2DModel"]}, "'unet', unknown to Vid2VidPipeline"),
         ({"speed": 3}, "'speed', unknown to Vid2VidPipeline"),
         ({"height": "tall"}, "height is 'tall'"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
     from vid2vid_hub.nn.generator import Vid2VidGenerator
+    from vid2vid_hub.nn.image import Pix2PixHDGenerator
     from vid2vid_hub.pipeline import Vid2VidPipeline, Vid2VidPipelineOutput
     from vid2vid_hub.tasks import Task, get_task, list_tasks
     from vid2vid_hub.types import Clip, Condition, Encoded, Frame, Memory
@@ -21,6 +22,7 @@ __all__ = [
     "Frame",
     "Memory",
     "MultiscaleDiscriminator",
+    "Pix2PixHDGenerator",
     "Task",
     "Vid2VidGenerator",
     "Vid2VidModel",
@@ -37,6 +39,7 @@ _HOME = {
     "Frame": "types",
     "Memory": "types",
     "MultiscaleDiscriminator": "nn.discriminator",
+    "Pix2PixHDGenerator": "nn.image",
     "Task": "tasks",
     "Vid2VidGenerator": "nn.generator",
     "Vid2VidModel": "nn.model",

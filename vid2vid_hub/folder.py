@@ -18,6 +18,10 @@ from huggingface_hub.errors import (
 
 from vid2vid_hub.errors import ModelError
 
+GENERATOR, IMAGE = ["vid2vid_hub", "Vid2VidGenerator"], ["vid2vid_hub", "Pix2PixHDGenerator"]
+COMPONENTS = {"generator": (GENERATOR, IMAGE), "first_frame": (IMAGE, [None, None])}
+"""What ``model_index.json`` may say of the networks. Where it has no word of first_frame, the pipeline has none."""
+
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
 
 
@@ -31,14 +35,22 @@ def check_folder(folder: Path) -> None:
         raise ModelError(f"there is no pipeline folder {folder}; give a folder with a model_index.json, or org/name")
     if not (folder / "model_index.json").is_file():
         raise ModelError(f"{folder} is not a pipeline folder: it has no model_index.json")
-    network = folder / "generator"
+
+
+def check_network(folder: Path, name: str) -> None:
+    """Look at one network's folder in a local pipeline folder before anything of it is loaded.
+
+    Raises:
+        ModelError: what is missing or foreign.
+    """
+    network = folder / name
     if not (network / "config.json").is_file():
-        raise ModelError(f"{folder} is incomplete: generator/config.json is missing")
+        raise ModelError(f"{folder} is incomplete: {name}/config.json is missing")
     if not any(network.glob("*.safetensors")):
         pickles = sorted(p.name for p in network.glob("*") if p.suffix in {".bin", ".pth", ".pt", ".pkl", ".ckpt"})
         if pickles:
             raise ModelError(f"{network} holds {pickles[0]}, a pickle, which is never loaded; expected safetensors")
-        raise ModelError(f"{folder} is incomplete: generator/ holds no safetensors weights")
+        raise ModelError(f"{folder} is incomplete: {name}/ holds no safetensors weights")
 
 
 def index_from_hub(repo: str, options: Mapping[str, Any]) -> Path:
@@ -68,13 +80,16 @@ def index_from_hub(repo: str, options: Mapping[str, Any]) -> Path:
         raise ModelError(f"{repo} on the Hub is not a pipeline: it has no model_index.json") from error
 
 
-def check_index(path: Path, kind: type, source: Any) -> None:
+def check_index(path: Path, kind: type, source: Any) -> list[str]:
     """Look at ``model_index.json`` before anything that it names is downloaded, imported or loaded.
 
     Args:
         path: the file.
         kind: the pipeline class that is to be loaded.
         source: folder or repo, for messages.
+
+    Returns:
+        The names of the networks that it holds.
 
     Raises:
         ModelError: it holds no pipeline of ours, or something beside it.
@@ -88,12 +103,15 @@ def check_index(path: Path, kind: type, source: Any) -> None:
     found, ours = index.get("_class_name"), [one.__name__ for one in kind.__mro__]
     if found not in ours[: ours.index("DiffusionPipeline")]:
         raise ModelError(f"{source} holds a pipeline of class {found}; expected {kind.__name__}")
-    generator, expected = index.get("generator", "nothing"), ["vid2vid_hub", "Vid2VidGenerator"]
-    if generator != expected:
-        raise ModelError(f"{source} has {generator} as its generator; its model_index.json must say {expected}")
+    for name, allowed in COMPONENTS.items():
+        component = index.get(name, "nothing" if name == "generator" else [None, None])
+        if component not in allowed:
+            must = " or ".join(map(json.dumps, allowed))
+            raise ModelError(f"{source} has {component} as its {name}; its model_index.json must say {must}")
     unknown = sorted({key for key in index if not key.startswith("_")} - set(signature(kind).parameters))
     if unknown:
         raise ModelError(f"the model_index.json of {source} has the key '{unknown[0]}', unknown to {kind.__name__}")
+    return [name for name in COMPONENTS if index.get(name, [None, None]) != [None, None]]
 
 
 def starter(name: str) -> Path:

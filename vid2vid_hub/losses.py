@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
+from vid2vid_hub.nn.discriminator import Judged
 from vid2vid_hub.ops.warp import warp
 
-Judged = list[list[Tensor]]
-"""What a multi-scale discriminator says: per scale its feature maps, the verdict last."""
+Adversarial = Literal["lsgan", "hinge"]
 
 
-def gan_discriminator(real: Judged, fake: Judged) -> Tensor:
-    """Eq. 6 for D as least squares: real patches towards 1, generated ones towards 0. Scalar; summed over scales."""
-    terms = [((r[-1] - 1) ** 2).mean() + (f[-1] ** 2).mean() for r, f in zip(real, fake, strict=True)]
+def gan_discriminator(real: Judged, fake: Judged, kind: Adversarial = "lsgan") -> Tensor:
+    """Eqs. 6 and 7 for D: real patches towards 1, generated ones away from it. Scalar; summed over scales, halved.
+
+    "lsgan" is what the paper trains with (Mao et al. 2017): squares of the distance to 1 and to 0. "hinge" (Lim and Ye
+    2017) stops pushing beyond 1 and -1.
+    """
+    if kind == "hinge":
+        terms = [(1 - r[-1]).relu().mean() + (1 + f[-1]).relu().mean() for r, f in zip(real, fake, strict=True)]
+    else:
+        terms = [((r[-1] - 1) ** 2).mean() + (f[-1] ** 2).mean() for r, f in zip(real, fake, strict=True)]
     return sum(terms[1:], terms[0]) / 2
 
 
-def gan_generator(fake: Judged) -> Tensor:
-    """Eq. 6 for the generator as least squares: generated patches towards 1. Scalar; summed over scales."""
-    terms = [((f[-1] - 1) ** 2).mean() for f in fake]
+def gan_generator(fake: Judged, kind: Adversarial = "lsgan") -> Tensor:
+    """Eqs. 6 and 7 for the generator: generated patches towards 1, or upwards ("hinge"). Scalar; summed over scales."""
+    terms = [-f[-1].mean() if kind == "hinge" else ((f[-1] - 1) ** 2).mean() for f in fake]
     return sum(terms[1:], terms[0])
 
 

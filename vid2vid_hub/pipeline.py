@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -18,8 +19,9 @@ from torch import Tensor
 
 from vid2vid_hub.data.pictures import BLOCK, Pictures, picture_blocks
 from vid2vid_hub.errors import ConditionError, ModelError, VideoError
-from vid2vid_hub.folder import check_folder, check_index, index_from_hub
+from vid2vid_hub.folder import check_folder, check_index, check_network, index_from_hub
 from vid2vid_hub.nn.generator import Vid2VidGenerator
+from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.nn.model import check_number, loading, portable
 from vid2vid_hub.tasks import Task, get_task
 from vid2vid_hub.types import Condition, Frame, Memory
@@ -28,6 +30,9 @@ MAX_SIDE = 8192
 
 OutputType = Literal["np", "pt", "pil"]
 Conditions = Condition | Pictures | Iterable[Condition]
+FirstFrames = Pictures | Literal["generated", "zeros"]
+"""Pictures, or where the first frames come from; a file that is called so is meant by ``./generated``."""
+Network = Vid2VidGenerator | Pix2PixHDGenerator
 
 
 @dataclass
@@ -42,46 +47,50 @@ class Vid2VidPipelineOutput(BaseOutput):
 
 
 class Vid2VidPipeline(DiffusionPipeline):
-    """Turns one video into another: a condition extractor and the sequential generator F.
+    """Turns one video into another: a condition extractor, the sequential generator F, and what makes first frames.
 
     Args:
-        generator: F.
+        generator: F; or a generator of single images, which makes every frame alone.
         task: a task, or its registered name.
         task_config: settings of a task given by name.
         size: (height, width) that the generator was trained at; kept as ``height`` and ``width`` in the config.
         height: as ``size``, when loaded from a folder.
         width: as ``size``, when loaded from a folder.
+        first_frame: makes the first frames, each from its own condition; None where F starts from nothing.
 
     Raises:
         TaskError: no installed package provides the task.
-        ModelError: task and generator do not fit each other.
+        ModelError: task and networks do not fit each other.
     """
 
-    model_cpu_offload_seq = "generator"
+    model_cpu_offload_seq = "first_frame->generator"
+    _optional_components = ["first_frame"]  # noqa: RUF012  (diffusers reads it as it is)
 
     def __init__(
         self,
-        generator: Vid2VidGenerator,
+        generator: Vid2VidGenerator | Pix2PixHDGenerator,
         task: Any = None,
         task_config: dict[str, Any] | None = None,
         height: int | None = None,
         width: int | None = None,
         size: tuple[int, int] | None = None,
+        first_frame: Pix2PixHDGenerator | None = None,
     ) -> None:
         super().__init__()
         if task is None:
             raise ModelError("a pipeline needs a task; give a Task or the name of an installed one")
         self.task: Task = task if isinstance(task, Task) else get_task(task, task_config)
-        if self.task.channels != generator.config.condition_channels:
-            raise ModelError(
-                f"task '{self.task.name}' encodes {self.task.channels} channels, "
-                f"the generator reads {generator.config.condition_channels}"
-            )
+        for name, network in {"generator": generator, "first-frame network": first_frame}.items():
+            if network is not None and self.task.channels != network.config.condition_channels:
+                raise ModelError(
+                    f"task '{self.task.name}' encodes {self.task.channels} channels, "
+                    f"the {name} reads {network.config.condition_channels}"
+                )
         height, width = size or (height, width)
         for name, side in {"height": height, "width": width}.items():
             if side is not None:
                 check_number(name, side, 1, MAX_SIDE)
-        self.register_modules(generator=generator)
+        self.register_modules(generator=generator, first_frame=first_frame)
         self.register_to_config(task=self.task.name, task_config=self.task.config(), height=height, width=width)
 
     @property
@@ -112,7 +121,10 @@ class Vid2VidPipeline(DiffusionPipeline):
             index = folder / cls.config_name
             if not folder.is_dir():
                 index = index_from_hub(str(pretrained_model_name_or_path), kwargs)
-            check_index(index, cls, pretrained_model_name_or_path)
+            networks = check_index(index, cls, pretrained_model_name_or_path)
+            if folder.is_dir():
+                for name in set(networks) - set(kwargs):
+                    check_network(folder, name)
             return cast(Vid2VidPipeline, super().from_pretrained(str(pretrained_model_name_or_path), **kwargs))
 
     def to_json_string(self) -> str:
@@ -137,7 +149,8 @@ class Vid2VidPipeline(DiffusionPipeline):
         video: Pictures | None = None,
         *,
         condition: Conditions | None = None,
-        first_frames: Pictures | None = None,
+        first_frames: FirstFrames | None = None,
+        flow: Iterable[Tensor] | None = None,
         generator: torch.Generator | None = None,
         output_type: OutputType = "np",
         size: tuple[int, int] | None = None,
@@ -148,6 +161,7 @@ class Vid2VidPipeline(DiffusionPipeline):
             video,
             condition=condition,
             first_frames=first_frames,
+            flow=flow,
             generator=generator,
             output_type=output_type,
             size=size,
@@ -171,7 +185,8 @@ class Vid2VidPipeline(DiffusionPipeline):
         video: Pictures | None = None,
         *,
         condition: Conditions | None = None,
-        first_frames: Pictures | None = None,
+        first_frames: FirstFrames | None = None,
+        flow: Iterable[Tensor] | None = None,
         generator: torch.Generator | None = None,
         output_type: OutputType = "np",
         size: tuple[int, int] | None = None,
@@ -182,8 +197,11 @@ class Vid2VidPipeline(DiffusionPipeline):
         Args:
             video: real frames, whose condition the task extracts. Give this or ``condition``.
             condition: the condition itself: a :class:`Condition`, an iterator of them, or pictures to parse.
-            first_frames: pictures of the first frames. They come out as they are, and the video goes on from them;
-                without any, the generator starts from nothing.
+            first_frames: what the video goes on from. Pictures come out as they are. "generated": the first-frame
+                network makes the first L frames, each from its own condition. "zeros": the generator starts from
+                nothing. None is "generated" where the pipeline has such a network, and "zeros" where it has none.
+            flow: float (2, H, W) for every frame, in pixels of the condition's size, back to the frame before; that of
+                frame 0 is not looked at. For generators that take a given flow, and for no others.
             generator: source of randomness for tasks that draw styles; the networks themselves draw nothing.
             output_type: "np" yields uint8 (H, W, 3), "pt" uint8 (3, H, W), "pil" images.
             size: (height, width) to bring the condition to, by nearest pixels; None keeps its own.
@@ -192,11 +210,13 @@ class Vid2VidPipeline(DiffusionPipeline):
         Raises:
             VideoError, ConditionError: the input cannot be read, or means nothing in this task; names the frame.
             TaskError: the task cannot extract its condition here.
+            ModelError: the pipeline lacks what it takes to make the first frames; a flow is missing, ends early, is of
+                another size, or is not asked for.
         """
         if output_type not in ("np", "pt", "pil"):
             raise ValueError(f"output_type is '{output_type}'; it must be 'np', 'pt' or 'pil'")
         conditions = self.conditions(video, condition=condition, size=size)
-        for frame in self.steps(conditions, first_frames=first_frames, warp=warp):
+        for frame in self.steps(conditions, first_frames=first_frames, flow=flow, warp=warp):
             picture = _to_uint8(frame.image[0])
             if output_type == "pt":
                 yield picture
@@ -250,16 +270,25 @@ class Vid2VidPipeline(DiffusionPipeline):
             first += len(pictures)
 
     def steps(
-        self, conditions: Iterable[Condition], *, first_frames: Pictures | None = None, warp: bool = True
+        self,
+        conditions: Iterable[Condition],
+        *,
+        first_frames: FirstFrames | None = None,
+        flow: Iterable[Tensor] | None = None,
+        warp: bool = True,
     ) -> Iterator[Frame]:
         """The recursion of eq. 3 over a stream of conditions, with everything that the generator saw and made.
+
+        Arguments and errors are those of :meth:`stream`.
 
         Yields:
             For every frame of the conditions a :class:`Frame` on the pipeline's device, its tensors (1, C, H, W).
         """
-        given = [] if first_frames is None else [image for block in picture_blocks(first_frames) for image in block]
-        network = cast(Vid2VidGenerator, self.generator)
-        seen: list[Tensor] = []
+        network = cast(Network, self.generator)
+        given = self._given(first_frames)
+        multiple = max(network.multiple, self.first_frame.multiple if given == "generated" else 1)
+        flows = self._flows(flow)
+        seen: deque[tuple[Tensor, Tensor]] = deque(maxlen=network.history)
         memory: Memory | None = None
         number = 0
         size: tuple[int, int] | None = None
@@ -267,45 +296,85 @@ class Vid2VidPipeline(DiffusionPipeline):
             size = size or block.size
             if block.size != size:
                 raise ConditionError(f"the condition is {block.size} after {size}; all frames must be alike", number)
-            height, width = size
-            padded = _pad(block.to(self.device), network.multiple)
+            padded = _pad(block.to(self.device), multiple)
             for t in range(len(block)):
                 with torch.inference_mode():
                     with _counting_from(number):
                         encoded = self.task.encode(padded[t : t + 1])
                     features = encoded.features.to(self.dtype)
-                    where = encoded.foreground.to(self.dtype) if encoded.foreground is not None else None
-                    if number < len(given):
-                        seen = [*seen, features][-network.config.history :]
-                        frame = self._given(given[number], number, (height, width))
+                    motion = None if flows is None else _flow(flows, number, features, size)
+                    frame = self._first(given, number, features, size)
+                    if frame is not None:
+                        seen.append((features, frame.image))
                     else:
                         if memory is None:
-                            memory = self._begin(seen or [features], given)
+                            memory = self._begin(seen, features)
                         memory = memory if warp else replace(memory, started=False)
-                        frame, memory = network.step(memory, features, where if network.has_foreground else None)
-                        frame = _crop(frame, height, width)
-                yield frame
+                        where = encoded.foreground if network.has_foreground else None
+                        where = None if where is None else where.to(self.dtype)
+                        frame, memory = network.step(memory, features, where, motion)
+                yield _crop(frame, *size)
                 number += 1
         if number == 0:
             raise ConditionError("the condition has no frames")
 
-    def _begin(self, seen: list[Tensor], given: list[Tensor]) -> Memory:
-        network = cast(Vid2VidGenerator, self.generator)
-        features = torch.stack(seen, 1)
-        if not given:
-            return network.begin(features)
-        images = torch.stack(given[-len(seen) :]).to(self.device, self.dtype).div(127.5).sub(1)[None]
-        rows, columns = (_clamped(images.shape[i], features.shape[i], self.device) for i in (-2, -1))
-        return network.begin(features, images[..., rows, :][..., columns])
+    def _given(self, first_frames: FirstFrames | None) -> list[Tensor] | str:
+        """Pictures as uint8 (3, H, W), or which way the video begins without any."""
+        if first_frames is None:
+            return "zeros" if self.first_frame is None else "generated"
+        if isinstance(first_frames, str) and first_frames in ("generated", "zeros"):
+            if first_frames == "generated" and self.first_frame is None:
+                raise ModelError(
+                    "this pipeline has no network for first frames; give pictures, or 'zeros' to do without"
+                )
+            return first_frames
+        return [image for block in picture_blocks(first_frames) for image in block]
 
-    def _given(self, picture: Tensor, number: int, size: tuple[int, int]) -> Frame:
+    def _first(self, given: list[Tensor] | str, number: int, features: Tensor, size: tuple[int, int]) -> Frame | None:
+        """A frame from before the recursion, padded as its condition is; None from where the generator goes on."""
+        if given == "generated" and number < self.generator.history:
+            network = cast(Pix2PixHDGenerator, self.first_frame)
+            return network.step(network.begin(features.unsqueeze(1)), features)[0]
+        if isinstance(given, str) or number >= len(given):
+            return None
+        picture = given[number]
         if picture.shape[0] != 3 or tuple(picture.shape[1:]) != size:
             raise VideoError(
                 f"first frame {number} is {tuple(picture.shape[1:])} with {picture.shape[0]} channels; "
                 f"the condition asks for {size} in colour"
             )
-        image = picture[None].to(self.device, self.dtype).div(127.5).sub(1)
+        image = _extended(picture[None].to(features).div(127.5).sub(1), features.shape[-2:])
         return Frame(image, image)
+
+    def _begin(self, seen: Sequence[tuple[Tensor, Tensor]], features: Tensor) -> Memory:
+        network = cast(Network, self.generator)
+        if not seen:
+            return network.begin(features.unsqueeze(1))
+        conditions, images = (torch.stack(column, 1) for column in zip(*seen, strict=True))
+        return network.begin(conditions, images)
+
+    def _flows(self, flow: Iterable[Tensor] | None) -> Iterator[Tensor] | None:
+        takes_flow = cast(Network, self.generator).takes_flow
+        if takes_flow and flow is None:
+            raise ModelError("this generator needs a flow to warp by: give flow, a float (2, H, W) for every frame")
+        if not takes_flow and flow is not None:
+            raise ModelError("this generator takes no flow: leave flow out")
+        return None if flow is None else iter(flow)
+
+
+def _flow(flows: Iterator[Tensor], number: int, features: Tensor, size: tuple[int, int]) -> Tensor:
+    """The flow of the next frame, (1, 2, H, W), padded as its condition is; zero for frame 0: nothing is before it."""
+    height, width = features.shape[-2:]
+    try:
+        flow = next(flows)
+    except StopIteration:
+        raise ModelError(f"the flow ended early, at frame {number}; give one for every frame") from None
+    if number == 0:
+        return features.new_zeros(1, 2, height, width)
+    if not isinstance(flow, Tensor) or not flow.is_floating_point() or tuple(flow.shape) != (2, *size):
+        found = f"{flow.dtype} {tuple(flow.shape)}" if isinstance(flow, Tensor) else type(flow).__name__
+        raise ModelError(f"the flow of frame {number} is {found}; the condition asks for float {(2, *size)} in pixels")
+    return _extended(flow[None].to(features), (height, width))
 
 
 @contextmanager
@@ -328,21 +397,20 @@ def _length(given: Any) -> int | None:
 
 def _pad(condition: Condition, multiple: int) -> Condition:
     """Repeat the last rows and columns until both sides are multiples of ``multiple``, and at least twice it."""
-    height, width = condition.size
-    target = [max(2 * multiple, -(-side // multiple) * multiple) for side in (height, width)]
-    if target == [height, width]:
+    target = [max(2 * multiple, -(-side // multiple) * multiple) for side in condition.size]
+    if target == list(condition.size):
         return condition
-    rows = _clamped(height, target[0], condition.maps.device)
-    columns = _clamped(width, target[1], condition.maps.device)
     instances = condition.instances
-    return Condition(
-        condition.maps[..., rows, :][..., columns],
-        None if instances is None else instances[..., rows, :][..., columns],
+    return Condition(_extended(condition.maps, target), None if instances is None else _extended(instances, target))
+
+
+def _extended(pictures: Tensor, size: Sequence[int]) -> Tensor:
+    """(..., H, W) to a larger size, by repeating the last rows and columns."""
+    rows, columns = (
+        torch.arange(target, device=pictures.device).clamp(max=length - 1)
+        for target, length in zip(size, pictures.shape[-2:], strict=True)
     )
-
-
-def _clamped(length: int, target: int, device: torch.device) -> Tensor:
-    return torch.arange(target, device=device).clamp(max=length - 1)
+    return pictures[..., rows, :][..., columns]
 
 
 def _crop(frame: Frame, height: int, width: int) -> Frame:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from vid2vid_hub.data.encode import VideoWriter
-from vid2vid_hub.data.pictures import Pictures, picture_blocks
+from vid2vid_hub.data.pictures import picture_blocks
 from vid2vid_hub.data.video import open_video
 from vid2vid_hub.errors import ConditionError
-from vid2vid_hub.pipeline import Vid2VidPipeline
+from vid2vid_hub.pipeline import FirstFrames, Vid2VidPipeline
 from vid2vid_hub.tasks import Task
 from vid2vid_hub.types import Condition
 
@@ -54,7 +54,7 @@ def render(
     output: Path,
     *,
     fps: Fraction | float,
-    first_frames: Pictures | None = None,
+    first_frames: FirstFrames | None = None,
     side_by_side: bool = False,
     report: Callable[[int], None] = lambda frames: None,
 ) -> Rendered:
@@ -70,7 +70,7 @@ def render(
         report: called with the number of frames done.
 
     Raises:
-        VideoError, ConditionError, TaskError: as in :meth:`Vid2VidPipeline.stream`, or the disk is full.
+        VideoError, ConditionError, TaskError, ModelError: as in :meth:`Vid2VidPipeline.stream`, or the disk is full.
     """
     beside = output.with_name(f"{output.stem}-side-by-side{output.suffix}") if side_by_side else None
     # Only who draws both may keep both: the half of a tee that nobody reads grows as long as the video.

@@ -82,10 +82,13 @@ class Encoded:
     Attributes:
         features: float (T, S, H, W); S is the task's ``channels``. In batches (B, T, S, H, W).
         foreground: float (T, 1, H, W) in [0, 1], 1 - m_B of the paper; None where a task has no such prior.
+        flow: float (T, 2, H, W) in pixels, for generators that are given the flow instead of estimating it. Tasks leave
+            it out.
     """
 
     features: Tensor
     foreground: Tensor | None = None
+    flow: Tensor | None = None
 
 
 @dataclass(frozen=True)

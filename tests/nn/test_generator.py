@@ -14,6 +14,7 @@ from vid2vid_hub.errors import ModelError
 from vid2vid_hub.nn.blocks import norm
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.ops.warp import warp
+from vid2vid_hub.ops.windows import flow_pyramid
 from vid2vid_hub.types import Encoded, Frame
 
 CHANNELS, SIZE = 3, (32, 48)
@@ -44,7 +45,8 @@ def inputs(frames, batch=1, foreground=False, seed=1, size=SIZE):
 
 def part(encoded, start, stop):
     where = None if encoded.foreground is None else encoded.foreground[:, start:stop]
-    return Encoded(encoded.features[:, start:stop], where)
+    flow = None if encoded.flow is None else encoded.flow[:, start:stop]
+    return Encoded(encoded.features[:, start:stop], where, flow)
 
 
 def same(one, other):
@@ -215,6 +217,7 @@ def test_the_smallest_size_that_fits_works():
         ("local_blocks", 0),
         ("history", 0),
         ("flow", "no"),
+        ("given_flow", "no"),
         ("foreground", 1),
         ("composition", "painted"),
     ],
@@ -229,6 +232,8 @@ def test_settings_that_are_too_much_together_are_refused():
         Vid2VidGenerator(3, base_channels=512, downsamples=6)
     with pytest.raises(ModelError, match="base_channels 6 cannot be halved for each of 2 scales"):
         Vid2VidGenerator(3, base_channels=6, scales=2)
+    with pytest.raises(ModelError, match=r"given_flow is true and flow is false; .* nothing to warp by it"):
+        Vid2VidGenerator(3, flow=False, given_flow=True)
 
 
 def test_save_and_load_give_the_same_bits(tmp_path):
@@ -382,3 +387,161 @@ def test_gradient_reaches_every_parameter():
     # Coarser scales' heads draw pictures of their own, which the finest frame does not use.
     idle = [name for name, parameter in generator.named_parameters() if parameter.grad is None]
     assert all(name.startswith("networks.0.heads.") for name in idle)
+
+
+# Coarse to fine
+
+
+def first_frames(count=2):
+    return torch.rand(1, count, 3, *SIZE, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+@pytest.mark.parametrize("scales", [1, 2])
+def test_while_finer_scales_wait_it_is_a_generator_of_fewer(scales):
+    options = {"downsamples": 1, "foreground": True}
+    whole, fewer = network(scales=3, **options), network(seed=5, scales=scales, **options)
+    weights = whole.state_dict()
+    fewer.load_state_dict({key: weights[key] for key in fewer.state_dict()})
+    encoded = inputs(3, foreground=True)
+    for seen, given in ((encoded.features[:, :2], first_frames()), (encoded.features[:, :1], None)):
+        ours, memory = whole(encoded, whole.begin(seen, given, scales))
+        theirs, other = fewer(encoded, fewer.begin(seen, given))
+        assert same(ours, theirs)
+        assert ours.image.shape[-2:] == SIZE, "the finest that takes part makes frames of the whole size"
+        assert len(memory.images) == len(other.images) == scales
+
+
+def test_all_scales_take_part_unless_it_is_said():
+    generator, encoded = network(scales=2), inputs(2)
+    every, said = (generator(encoded, generator.begin(encoded.features[:, :1], None, k))[0] for k in (None, 2))
+    assert same(every, said)
+    assert not same(every, generator(encoded, generator.begin(encoded.features[:, :1], None, 1))[0])
+
+
+def test_waiting_scales_get_no_gradient():
+    generator, encoded = network(scales=2).requires_grad_(), inputs(2)
+    generator(encoded, generator.begin(encoded.features[:, :1], None, 1))[0].image.sum().backward()
+    assert all(p.grad is None for p in generator.networks[1].parameters())
+    assert any(p.grad is not None for p in generator.networks[0].parameters())
+
+
+def test_fewer_scales_need_a_smaller_multiple():
+    generator = network(scales=3)
+    assert [generator.multiple_at(k) for k in (1, 2, 3)] == [4, 8, 16]
+    assert generator.multiple == 16
+    small = inputs(1, size=(8, 12)).features
+    assert generator.begin(small, scales=1).images[0].shape == (1, 2, 3, 8, 12)
+    with pytest.raises(ModelError, match=r"12x8 .* multiples of 8 and at least 16"):
+        generator.begin(small, scales=2)
+
+
+@pytest.mark.parametrize("scales", [0, 3])
+def test_scales_that_are_not_there_cannot_take_part(scales):
+    with pytest.raises(ModelError, match=f"this generator has 2 scales; {scales} of them cannot take part"):
+        network(scales=2).begin(inputs(1).features, scales=scales)
+
+
+# A flow that is given
+
+
+def given_inputs(frames, **options):
+    encoded = inputs(frames, **options)
+    random = torch.Generator().manual_seed(3)
+    flow = torch.randn(1, frames, 2, *SIZE, generator=random) * 2
+    return Encoded(encoded.features, encoded.foreground, flow)
+
+
+def certain_mask(generator, value):
+    """Set the masks of all scales to 0 or 1 everywhere."""
+    for scale in generator.networks:
+        scale.heads.mask[1].weight.zero_()
+        scale.heads.mask[1].bias.fill_(1e4 if value else -1e4)
+
+
+@pytest.mark.parametrize("scales", [1, 2])
+def test_with_a_given_flow_the_frame_is_the_warp_where_the_mask_is_0(scales):
+    generator, encoded = network(given_flow=True, scales=scales), given_inputs(3)
+    certain_mask(generator, 0)
+    begun = generator.begin(encoded.features[:, :2], first_frames())
+    frames = list(generator.steps(begun, encoded.features[:, 2], None, encoded.flow[:, 2]))
+    flows = flow_pyramid(encoded.flow[:, 2], scales)
+    for (frame, _), before, flow in zip(frames, begun.images, flows, strict=True):
+        assert torch.equal(frame.flow, flow)
+        assert torch.equal(frame.image, warp(before[:, -1], flow)), "every scale warps by the flow of its resolution"
+    assert torch.equal(frames[-1][0].flow, encoded.flow[:, 2])
+    certain_mask(generator, 1)
+    frame, _ = generator.step(begun, encoded.features[:, 2], None, encoded.flow[:, 2])
+    assert torch.equal(frame.image, frame.hallucinated)
+    assert not torch.equal(frame.image, frame.warped)
+
+
+def test_a_given_flow_is_folded_and_cut_like_everything_else():
+    generator, encoded = network(given_flow=True, foreground=True), given_inputs(4, foreground=True)
+    start = generator.begin(encoded.features[:, :1])
+    whole, _ = generator(encoded, start)
+    first, memory = generator(part(encoded, 0, 1), start)
+    second, _ = generator(part(encoded, 1, 4), memory)
+    assert torch.equal(torch.cat((first.image, second.image), 1), whole.image)
+    assert torch.equal(whole.flow, encoded.flow)
+    assert torch.equal(whole.image[:, 0], whole.hallucinated[:, 0]), "the first frame of all has nothing to warp"
+    other, _ = generator(Encoded(encoded.features, encoded.foreground, encoded.flow + 1), start)
+    assert torch.equal(other.image[:, 0], whole.image[:, 0])
+    assert not torch.equal(other.image[:, 1], whole.image[:, 1])
+
+
+def test_a_given_flow_leaves_out_the_head_that_would_estimate_it_and_nothing_else():
+    estimating, given = (set(network(scales=2, given_flow=value).state_dict()) for value in (False, True))
+    assert given < estimating
+    assert {".".join(key.split(".")[2:4]) for key in estimating - given} == {"heads.flow"}
+
+
+def test_with_a_given_flow_the_mask_learns():
+    generator, encoded = network(given_flow=True).requires_grad_(), given_inputs(3)
+    rollout, _ = generator(part(encoded, 2, 3), generator.begin(encoded.features[:, :2], first_frames()))
+    assert not rollout.flow.requires_grad
+    rollout.image.sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in generator.networks[0].heads.mask.parameters())
+
+
+def test_the_flow_is_wanted_exactly_when_it_is_given():
+    given, estimating, encoded = network(given_flow=True), network(), given_inputs(1)
+    with pytest.raises(ModelError, match="warps by a flow that is given to it: hand one in with every frame"):
+        given.step(given.begin(encoded.features), encoded.features[:, 0])
+    with pytest.raises(ModelError, match="this generator takes no flow: leave it out"):
+        estimating.step(estimating.begin(encoded.features), encoded.features[:, 0], None, encoded.flow[:, 0])
+
+
+# Gradient checkpointing
+
+
+@pytest.mark.parametrize("options", [{"scales": 2, "foreground": True}, {"flow": False}, {"given_flow": True}], ids=str)
+def test_computing_activations_twice_changes_no_bit(options):
+    """Frames and gradients, over a chunk of two frames; and it is really twice."""
+
+    def learned(checkpointing):
+        generator = network(**options).requires_grad_()
+        if checkpointing:
+            generator.enable_gradient_checkpointing()
+        calls = []
+        generator.networks[0].image.register_forward_hook(lambda *_: calls.append(1))
+        encoded = given_inputs(4, foreground=options.get("foreground", False))
+        chunk = part(encoded if options.get("given_flow") else Encoded(encoded.features, encoded.foreground), 2, 4)
+        rollout, _ = generator(chunk, generator.begin(encoded.features[:, :2], first_frames()))
+        (rollout.image.square().mean() + rollout.hallucinated.mean()).backward()
+        return rollout, {name: p.grad for name, p in generator.named_parameters()}, len(calls)
+
+    (plain, gradients, once), (again, others, twice) = learned(False), learned(True)
+    assert same(plain, again)
+    for name, gradient in gradients.items():
+        assert (gradient is None) == (others[name] is None), name
+        assert gradient is None or torch.equal(gradient, others[name]), name
+    assert (once, twice) == (2, 4)
+
+
+def test_without_gradients_nothing_is_computed_twice():
+    generator, encoded = network(), inputs(1)
+    start = generator.begin(encoded.features)
+    plain = generator(encoded, start)[0]
+    generator.enable_gradient_checkpointing()
+    with torch.no_grad():
+        assert same(generator(encoded, start)[0], plain)

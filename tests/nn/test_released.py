@@ -1,68 +1,14 @@
 """Our networks, given released weights, make the released system's frames."""
 
 import json
-import re
 
 import numpy as np
 import pytest
 import torch
 
-from vid2vid_hub.nn.generator import Vid2VidGenerator
+from tests.released import load
 from vid2vid_hub.ops.raster import instance_edges, one_hot
 from vid2vid_hub.ops.windows import pyramid
-
-OURS = {"model_down_seg": "condition", "model_down_img": "past", "model_final_img": "heads.image"} | {
-    "model_final_flow": "heads.flow",
-    "model_final_w": "heads.mask",
-    "indv_final": "heads.foreground",
-}
-
-
-def rename(key, scale, depth, trunk, blocks):
-    """A released key as ours; `depth` downs, `trunk` residual blocks behind the sum, `blocks` in the foreground."""
-    prefix, index, rest = re.match(r"(\w+?)\.(\d+)\.(.*)", key).groups()
-    index = int(index)
-    if scale == 0:
-        shifted = {
-            "model_res_img": ("image", 0),
-            "model_up_img": ("image", trunk),
-            "model_res_flow": ("flow", 0),
-            "model_up_flow": ("flow", trunk),
-            "indv_down": ("foreground", 0),
-            "indv_res": ("foreground", 4 + 3 * depth),
-            "indv_up": ("foreground", 4 + 3 * depth + blocks),
-        }
-    else:
-        shifted = {
-            "model_up_img": ("image", 0),
-            "model_up_flow": ("flow", 0),
-            "indv_down": ("foreground_in", 0),
-            "indv_up": ("foreground", 0),
-        }
-    room, offset = shifted.get(prefix) or (OURS[prefix], 0)
-    return f"networks.{scale}.{room}.{index + offset}.{rest.replace('conv_block', 'body')}"
-
-
-def load(folder, options, channels):
-    depth, blocks, scales = options["n_downsample_G"], options["n_blocks"], options.get("n_scales_spatial", 1)
-    generator = Vid2VidGenerator(
-        channels,
-        base_channels=options["ngf"],
-        downsamples=depth,
-        blocks=blocks,
-        scales=scales,
-        flow=not options.get("no_flow", False),
-        foreground=options.get("fg", False),
-        composition="released",
-    )
-    renamed = {}
-    for scale in range(scales):
-        weights = torch.load(folder / f"latest_net_G{scale}.pth", weights_only=True)
-        for key, tensor in weights.items():
-            if not re.search(r"running_|num_batches", key):
-                renamed[rename(key, scale, depth, blocks // 2, blocks)] = tensor
-    generator.load_state_dict(renamed, strict=True)
-    return generator.double()
 
 
 @pytest.mark.parametrize("case", ["street_s2_fg", "face_s1", "pose_s1_noflow"])

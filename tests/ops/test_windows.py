@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vid2vid_hub.ops.windows import history_length, pyramid, temporal_windows
+from vid2vid_hub.ops.warp import warp
+from vid2vid_hub.ops.windows import flow_pyramid, history_length, pyramid, temporal_windows
 
 
 def test_the_worked_example():
@@ -77,6 +78,26 @@ def test_pyramid_averages_three_by_three_without_the_padding():
     assert coarse[0, 0, 0, 0] == picture[0, 0, :2, :2].mean()
     assert coarse[0, 0, 1, 1] == picture[0, 0, 1:4, 1:4].mean()
     assert coarse[0, 0, 1, 2] == picture[0, 0, 1:4, 3:5].mean()
+
+
+def test_a_flow_pyramid_halves_the_vectors_with_the_resolution():
+    flow = torch.stack((torch.full((16, 24), 8.0), torch.full((16, 24), -4.0)))[None]
+    levels = flow_pyramid(flow, 3)
+    for level, factor in zip(levels, (4, 2, 1), strict=True):
+        assert level.shape == (1, 2, 16 // factor, 24 // factor)
+        torch.testing.assert_close(level[0].mean((1, 2)), torch.tensor((8.0, -4.0)) / factor)
+
+
+def test_a_flow_pyramid_leads_to_the_same_places_at_every_scale():
+    """Half a picture that is warped by half a flow is half of the warped picture, but for what averaging blurs."""
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(48.0), indexing="ij")
+    smooth = torch.stack((rows, columns, rows + columns)).div(40)[None]
+    flow = torch.stack((torch.full((32, 48), 6.0), torch.full((32, 48), -2.0)))[None]
+    half_flow, half = flow_pyramid(flow, 2)[0], pyramid(smooth, 2)[0]
+    expected = pyramid(warp(smooth, flow), 2)[0]
+    inner = (..., slice(3, -3), slice(4, -4))
+    torch.testing.assert_close(warp(half, half_flow)[inner], expected[inner], rtol=0, atol=1e-4)
+    assert not torch.allclose(warp(half, pyramid(flow, 2)[0])[inner], expected[inner], atol=0.05)
 
 
 def test_leading_axes_do_not_mix():

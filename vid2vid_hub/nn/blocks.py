@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 
-def norm(channels: int) -> nn.Module:
-    """Per-picture normalisation with learned scale and shift.
+def norm(channels: int, affine: bool = True) -> nn.Module:
+    """Per-picture normalisation, with learned scale and shift where it is ``affine``.
 
     The released networks say batch norm, but run it on the statistics of the one frame at hand, always: that is this.
+    Their networks of single pictures say instance norm, and learn neither scale nor shift.
     """
-    return nn.InstanceNorm2d(channels, affine=True)
+    return nn.InstanceNorm2d(channels, affine=affine)
 
 
-def norm_relu(channels: int) -> list[nn.Module]:
+def norm_relu(channels: int, affine: bool = True) -> list[nn.Module]:
     """Normalisation and ReLU, as they follow every convolution but the last."""
-    return [norm(channels), nn.ReLU(inplace=True)]
+    return [norm(channels, affine), nn.ReLU(inplace=True)]
 
 
 def conv7(inputs: int, outputs: int) -> list[nn.Module]:
@@ -23,43 +26,48 @@ def conv7(inputs: int, outputs: int) -> list[nn.Module]:
     return [nn.ReflectionPad2d(3), nn.Conv2d(inputs, outputs, 7)]
 
 
-def stem(inputs: int, channels: int) -> list[nn.Module]:
+def stem(inputs: int, channels: int, affine: bool = True) -> list[nn.Module]:
     """The first layer: (N, inputs, H, W) to (N, channels, H, W)."""
-    return [*conv7(inputs, channels), *norm_relu(channels)]
+    return [*conv7(inputs, channels), *norm_relu(channels, affine)]
 
 
-def down(inputs: int, outputs: int) -> list[nn.Module]:
+def down(inputs: int, outputs: int, affine: bool = True) -> list[nn.Module]:
     """Half the resolution, by a 3x3 convolution of stride 2."""
-    return [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), *norm_relu(outputs)]
+    return [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), *norm_relu(outputs, affine)]
 
 
-def up(inputs: int, outputs: int) -> list[nn.Module]:
+def up(inputs: int, outputs: int, affine: bool = True) -> list[nn.Module]:
     """Twice the resolution, by a transposed 3x3 convolution of stride 2."""
-    return [nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1), *norm_relu(outputs)]
+    return [nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1), *norm_relu(outputs, affine)]
 
 
-def downs(channels: int, count: int) -> list[nn.Module]:
-    """``count`` halvings of the resolution, each doubling the channels."""
-    return [layer for i in range(count) for layer in down(channels * 2**i, channels * 2 ** (i + 1))]
+def downs(channels: int, count: int, affine: bool = True, widest: int | None = None) -> list[nn.Module]:
+    """``count`` halvings of the resolution, each doubling the channels, to no more than ``widest``."""
+    return [layer for i, o in pairwise(_widths(channels, count, widest)) for layer in down(i, o, affine)]
 
 
-def ups(channels: int, count: int) -> list[nn.Module]:
-    """``count`` doublings of the resolution, each halving the channels, down to ``channels``."""
-    return [layer for i in reversed(range(count)) for layer in up(channels * 2 ** (i + 1), channels * 2**i)]
+def ups(channels: int, count: int, affine: bool = True, widest: int | None = None) -> list[nn.Module]:
+    """``count`` doublings of the resolution, back through the channels of :func:`downs` to ``channels``."""
+    return [layer for i, o in pairwise(reversed(_widths(channels, count, widest))) for layer in up(i, o, affine)]
+
+
+def _widths(channels: int, count: int, widest: int | None) -> list[int]:
+    widths = [channels * 2**i for i in range(count + 1)]
+    return widths if widest is None else [min(width, widest) for width in widths]
 
 
 class Residual(nn.Module):
     """x + conv(relu(conv(x))), both convolutions 3x3 over a reflected border, no ReLU after the sum."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, affine: bool = True) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            *norm_relu(channels),
+            *norm_relu(channels, affine),
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            norm(channels),
+            norm(channels, affine),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,9 +76,9 @@ class Residual(nn.Module):
         return x + residual
 
 
-def residuals(channels: int, count: int) -> list[nn.Module]:
+def residuals(channels: int, count: int, affine: bool = True) -> list[nn.Module]:
     """``count`` residual blocks."""
-    return [Residual(channels) for _ in range(count)]
+    return [Residual(channels, affine) for _ in range(count)]
 
 
 def initialise(module: nn.Module) -> None:

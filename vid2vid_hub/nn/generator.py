@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 import torch
@@ -14,7 +14,7 @@ from vid2vid_hub.nn.blocks import conv7, down, downs, initialise, residuals, ste
 from vid2vid_hub.nn.model import Vid2VidModel, check_number
 from vid2vid_hub.ops.compose import Composition, compose
 from vid2vid_hub.ops.warp import warp
-from vid2vid_hub.ops.windows import pyramid
+from vid2vid_hub.ops.windows import flow_pyramid, pyramid
 from vid2vid_hub.types import Encoded, Frame, Memory
 
 FLOW_RANGE = 20.0
@@ -31,31 +31,49 @@ class Features(NamedTuple):
     flow: Tensor | None
     foreground: Tensor | None
 
-    def detach(self) -> Features:
-        """The same maps, cut off from their graph: a frozen coarse scale."""
-        flow, foreground = (None if feature is None else feature.detach() for feature in self[1:])
-        return Features(self.image.detach(), flow, foreground)
+
+class Branches(NamedTuple):
+    """Which parts a generator has: a mask and a warped past, an own estimate of its flow, a foreground network."""
+
+    warps: bool
+    estimates: bool
+    foreground: bool
 
 
 class Heads(nn.Module):
     """The last layers: features to picture, flow, mask and foreground picture."""
 
-    def __init__(self, channels: int, front: int, flow: bool, foreground: bool, flow_range: float) -> None:
+    def __init__(self, channels: int, front: int, branches: Branches, flow_range: float) -> None:
         super().__init__()
         self.image = nn.Sequential(*conv7(channels, 3), nn.Tanh())
-        self.flow = nn.Sequential(*conv7(channels, 2)) if flow else None
-        self.mask = nn.Sequential(*conv7(channels, 1), nn.Sigmoid()) if flow else None
-        self.foreground = nn.Sequential(*conv7(front, 3), nn.Tanh()) if foreground else None
+        self.flow = nn.Sequential(*conv7(channels, 2)) if branches.estimates else None
+        self.mask = nn.Sequential(*conv7(channels, 1), nn.Sigmoid()) if branches.warps else None
+        self.foreground = nn.Sequential(*conv7(front, 3), nn.Tanh()) if branches.foreground else None
         self.flow_range = flow_range
 
-    def forward(self, features: Features, previous: Tensor | None, where: Tensor | None, order: Composition) -> Frame:
-        """Compose a frame. ``previous`` (N, 3, H, W) is None when there is nothing to warp: all is hallucinated."""
+    def forward(
+        self,
+        features: Features,
+        previous: Tensor | None,
+        where: Tensor | None,
+        given: Tensor | None,
+        order: Composition,
+    ) -> Frame:
+        """Compose a frame.
+
+        Args:
+            features: of this scale.
+            previous: (N, 3, H, W), the frame before; None when there is nothing to warp: all is hallucinated.
+            where: (N, 1, H, W), 1 on the foreground; None without the prior.
+            given: (N, 2, H, W), the flow to warp by; None where it is estimated.
+            order: of eq. 9.
+        """
         background = self.image(features.image)
         front = None if self.foreground is None else self.foreground(features.foreground)
-        if self.flow is None or self.mask is None:
+        if self.mask is None:
             image, hallucinated = compose(None, background, None, front, where, order)
             return Frame(image, hallucinated)
-        flow = self.flow(features.flow) * self.flow_range
+        flow = cast(Tensor, given if self.flow is None else self.flow(features.flow) * self.flow_range)
         mask = self.mask(features.flow)
         if previous is None:
             image, hallucinated = compose(None, background, None, front, where, order)
@@ -65,29 +83,51 @@ class Heads(nn.Module):
         return Frame(image, hallucinated, warped, flow, mask)
 
 
-class CoarseScale(nn.Module):
+class Scale(nn.Module):
+    """One spatial scale: from what was seen to features, from features to a frame."""
+
+    heads: Heads
+
+    def features(self, conditions: Tensor, past: Tensor, coarse: Features | None) -> Features:
+        """What the scale makes of its inputs; see the two kinds below."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        conditions: Tensor,
+        past: Tensor,
+        coarse: Features | None,
+        previous: Tensor | None,
+        where: Tensor | None,
+        given: Tensor | None,
+        order: Composition,
+    ) -> tuple[Features, Frame]:
+        """Features for the next finer scale and the frame of this one; arguments as in ``features`` and `Heads`."""
+        made = self.features(conditions, past, coarse)
+        return made, self.heads(made, previous, where, given, order)
+
+
+class CoarseScale(Scale):
     """The global network: encoders of conditions and past frames, a residual trunk each for picture and flow."""
 
-    def __init__(
-        self, inputs: int, past: int, width: int, depth: int, blocks: int, flow: bool, foreground: bool
-    ) -> None:
+    def __init__(self, inputs: int, past: int, width: int, depth: int, blocks: int, branches: Branches) -> None:
         super().__init__()
         deep, trunk = width * 2**depth, blocks // 2
         self.condition = nn.Sequential(*stem(inputs, width), *downs(width, depth), *residuals(deep, blocks - trunk))
         self.past = nn.Sequential(*stem(past, width), *downs(width, depth), *residuals(deep, blocks - trunk))
         self.image = nn.Sequential(*residuals(deep, trunk), *ups(width, depth))
-        self.flow = nn.Sequential(*residuals(deep, trunk), *ups(width, depth)) if flow else None
+        self.flow = nn.Sequential(*residuals(deep, trunk), *ups(width, depth)) if branches.warps else None
         front = foreground_width(width, depth)
         self.foreground = (
             nn.Sequential(
                 *stem(inputs, front), *downs(front, depth), *residuals(front * 2**depth, blocks), *ups(front, depth)
             )
-            if foreground
+            if branches.foreground
             else None
         )
-        self.heads = Heads(width, front, flow, foreground, FLOW_RANGE)
+        self.heads = Heads(width, front, branches, FLOW_RANGE)
 
-    def forward(self, conditions: Tensor, past: Tensor, coarse: Features | None = None) -> Features:
+    def features(self, conditions: Tensor, past: Tensor, coarse: Features | None) -> Features:
         """Conditions (N, (L+1)·S, H, W) and past frames (N, L·3, H, W) to features of (N, width, H, W)."""
         x = self.condition(conditions) + self.past(past)
         return Features(
@@ -97,23 +137,27 @@ class CoarseScale(nn.Module):
         )
 
 
-class FineScale(nn.Module):
+class FineScale(Scale):
     """A local network at twice the resolution: its own encoders, refined features of the scale below."""
 
     def __init__(
-        self, inputs: int, past: int, width: int, depth: int, blocks: int, flow: bool, foreground: bool, scale: int
+        self, inputs: int, past: int, width: int, depth: int, blocks: int, branches: Branches, scale: int
     ) -> None:
         super().__init__()
         front = foreground_width(width, depth)
         self.condition = nn.Sequential(*stem(inputs, width), *down(width, width * 2))
         self.past = nn.Sequential(*stem(past, width), *down(width, width * 2))
         self.image = nn.Sequential(*residuals(width * 2, blocks), *up(width * 2, width))
-        self.flow = nn.Sequential(*residuals(width * 2, blocks), *up(width * 2, width)) if flow else None
-        self.foreground_in = nn.Sequential(*stem(inputs, front), *down(front, front * 2)) if foreground else None
-        self.foreground = nn.Sequential(*residuals(front * 2, blocks), *up(front * 2, front)) if foreground else None
-        self.heads = Heads(width, front, flow, foreground, FLOW_RANGE * 2**scale)
+        self.flow = nn.Sequential(*residuals(width * 2, blocks), *up(width * 2, width)) if branches.warps else None
+        self.foreground_in = (
+            nn.Sequential(*stem(inputs, front), *down(front, front * 2)) if branches.foreground else None
+        )
+        self.foreground = (
+            nn.Sequential(*residuals(front * 2, blocks), *up(front * 2, front)) if branches.foreground else None
+        )
+        self.heads = Heads(width, front, branches, FLOW_RANGE * 2**scale)
 
-    def forward(self, conditions: Tensor, past: Tensor, coarse: Features | None = None) -> Features:
+    def features(self, conditions: Tensor, past: Tensor, coarse: Features | None) -> Features:
         """As in :class:`CoarseScale`; ``coarse`` are the features of the scale below, at half this resolution."""
         if coarse is None:
             raise ModelError("a fine scale refines the features of the scale below it; none were given")
@@ -143,6 +187,8 @@ class Vid2VidGenerator(Vid2VidModel):
         local_blocks: residual blocks of each finer scale.
         history: L, how many past frames a step sees.
         flow: whether past frames are warped (eq. 4); without it every frame is hallucinated.
+        given_flow: the flow is handed to every step instead of being estimated (the paper's experiment with ground
+            truth flow); the mask is estimated all the same.
         foreground: whether moving objects have a network of their own (eq. 9).
         composition: "paper" (eq. 9) or "released", see :func:`vid2vid_hub.ops.compose.compose`.
 
@@ -150,7 +196,7 @@ class Vid2VidGenerator(Vid2VidModel):
         ModelError: a number is out of its range.
     """
 
-    _supports_gradient_checkpointing = False
+    _supports_gradient_checkpointing = True
 
     @register_to_config
     def __init__(
@@ -163,6 +209,7 @@ class Vid2VidGenerator(Vid2VidModel):
         local_blocks: int = 3,
         history: int = 2,
         flow: bool = True,
+        given_flow: bool = False,
         foreground: bool = False,
         composition: Composition = "paper",
     ) -> None:
@@ -175,20 +222,26 @@ class Vid2VidGenerator(Vid2VidModel):
         check_number("local_blocks", local_blocks, 1, 32)
         check_number("history", history, 1, 8)
         check_number("base_channels * 2 ** downsamples", base_channels * 2**downsamples, 4, MAX_WIDTH)
-        for name, switch in {"flow": flow, "foreground": foreground}.items():
+        for name, switch in {"flow": flow, "given_flow": given_flow, "foreground": foreground}.items():
             if not isinstance(switch, bool):
                 raise ModelError(f"{name} is {switch!r}; it must be true or false")
+        if given_flow and not flow:
+            raise ModelError(
+                "given_flow is true and flow is false; without a flow branch there is nothing to warp by it"
+            )
         if base_channels % 2**scales:
             raise ModelError(f"base_channels {base_channels} cannot be halved for each of {scales} scales")
         if composition not in ("paper", "released"):
             raise ModelError(f"composition is '{composition}'; it must be 'paper' or 'released'")
-        self.has_foreground = foreground
+        self.has_foreground, self.takes_flow = foreground, given_flow
+        self.gradient_checkpointing = False
         inputs, past = (history + 1) * condition_channels, history * 3
+        branches = Branches(flow, flow and not given_flow, foreground)
         self.networks = nn.ModuleList(
             [
-                CoarseScale(inputs, past, base_channels, downsamples, blocks, flow, foreground),
+                CoarseScale(inputs, past, base_channels, downsamples, blocks, branches),
                 *(
-                    FineScale(inputs, past, base_channels // 2**s, downsamples, local_blocks, flow, foreground, s)
+                    FineScale(inputs, past, base_channels // 2**s, downsamples, local_blocks, branches, s)
                     for s in range(1, scales)
                 ),
             ]
@@ -196,11 +249,20 @@ class Vid2VidGenerator(Vid2VidModel):
         self.apply(initialise)
 
     @property
+    def history(self) -> int:
+        """L, how many past frames a step sees."""
+        return int(self.config.history)
+
+    @property
     def multiple(self) -> int:
         """Heights and widths must be multiples of this, and at least twice it."""
-        return int(2 ** (len(self.networks) - 1 + self.config.downsamples))
+        return self.multiple_at(len(self.networks))
 
-    def begin(self, features: Tensor, images: Tensor | None = None) -> Memory:
+    def multiple_at(self, scales: int) -> int:
+        """As :attr:`multiple`, while only the ``scales`` coarsest scales take part."""
+        return int(2 ** (scales - 1 + self.config.downsamples))
+
+    def begin(self, features: Tensor, images: Tensor | None = None, scales: int | None = None) -> Memory:
         """The memory before the first step.
 
         Args:
@@ -208,60 +270,68 @@ class Vid2VidGenerator(Vid2VidModel):
                 oldest stands in for those before it. To begin with nothing seen, give the first frame's own condition.
             images: (B, n, 3, H, W), those n frames; None when there are none: the past is black and the first step
                 hallucinates everything.
+            scales: how many scales take part, coarsest first, while a coarse-to-fine training has not reached the
+                others; all of them by default. The finest of them makes frames of HxW.
         """
-        self._check_size(features)
+        scales = len(self.networks) if scales is None else scales
+        self._check_size(features, scales)
         batch, _, _, height, width = features.shape
         started = images is not None
         if images is None:
             images = features.new_zeros(batch, 1, 3, height, width)
         return Memory(
-            tuple(pyramid(_last(features, self.config.history), len(self.networks))),
-            tuple(pyramid(_last(images, self.config.history), len(self.networks))),
+            tuple(pyramid(_last(features, self.history), scales)),
+            tuple(pyramid(_last(images, self.history), scales)),
             started,
         )
 
-    def step(self, memory: Memory, features: Tensor, foreground: Tensor | None = None) -> tuple[Frame, Memory]:
+    def step(
+        self, memory: Memory, features: Tensor, foreground: Tensor | None = None, flow: Tensor | None = None
+    ) -> tuple[Frame, Memory]:
         """Eq. 3: one more frame.
 
         Args:
             memory: from :meth:`begin` or the step before.
             features: (B, S, H, W), the encoded condition of the new frame. Only this one is ever encoded anew.
             foreground: (B, 1, H, W) in [0, 1]; needed exactly when the generator has the foreground prior.
+            flow: (B, 2, H, W) in pixels, to the frame before; needed exactly when the generator takes a given flow.
 
         Returns:
             The frame at the finest scale, and the memory for the next step.
         """
-        *_, last = self.steps(memory, features, foreground)
+        *_, last = self.steps(memory, features, foreground, flow)
         return last
 
     def steps(
-        self, memory: Memory, features: Tensor, foreground: Tensor | None = None
+        self, memory: Memory, features: Tensor, foreground: Tensor | None = None, flow: Tensor | None = None
     ) -> Iterator[tuple[Frame, Memory]]:
         """The frame of every scale, coarsest first; the last one's memory holds them all."""
-        if self.has_foreground != (foreground is not None):
-            raise ModelError(
-                "this generator has the foreground prior: the task must give a foreground mask"
-                if self.has_foreground
-                else "this generator has no foreground prior: leave the foreground mask out"
-            )
-        count = len(self.networks)
+        self._check_given(foreground, flow)
+        count = len(memory.images)
         currents = pyramid(features, count)
         wheres = (None,) * count if foreground is None else pyramid(foreground, count)
+        flows = (None,) * count if flow is None else flow_pyramid(flow, count)
         seen: list[Tensor] = []
         made: list[Tensor] = []
         coarse: Features | None = None
-        for network, current, where, past_conditions, past in zip(
-            cast(Iterable[CoarseScale | FineScale], self.networks),
-            currents,
-            wheres,
-            memory.features,
-            memory.images,
-            strict=True,
+        for network, current, where, given, past_conditions, past in zip(
+            self.networks[:count], currents, wheres, flows, memory.features, memory.images, strict=True
         ):
             conditions = torch.cat((past_conditions, current.unsqueeze(1)), 1)
-            coarse = network(conditions.flatten(1, 2), past.flatten(1, 2), coarse)
             previous = past[:, -1] if memory.started else None
-            frame = network.heads(coarse, previous, where, self.config.composition)
+            inputs = (
+                conditions.flatten(1, 2),
+                past.flatten(1, 2),
+                coarse,
+                previous,
+                where,
+                given,
+                self.config.composition,
+            )
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                coarse, frame = self._gradient_checkpointing_func(network, *inputs)
+            else:
+                coarse, frame = network(*inputs)
             seen.append(conditions[:, 1:])
             made.append(torch.cat((past[:, 1:], frame.image.unsqueeze(1).to(past.dtype)), 1))
             yield frame, Memory(tuple(seen), tuple(made), started=True)
@@ -270,29 +340,48 @@ class Vid2VidGenerator(Vid2VidModel):
         """Fold :meth:`step` over a chunk.
 
         Args:
-            encoded: features (B, T, S, H, W) and, with the prior, foreground (B, T, 1, H, W).
+            encoded: features (B, T, S, H, W), with the prior foreground (B, T, 1, H, W), and flow (B, T, 2, H, W) where
+                it is given.
             memory: of the frames before the chunk.
 
         Returns:
-            The rollout, a :class:`Frame` whose tensors are (B, T, ...), and the memory after it.
+            The rollout, a :class:`Frame` whose tensors are (B, T, ...), and the memory after it, cut off from the graph
+            (truncated back-propagation through time).
         """
         frames = []
         for t in range(encoded.features.shape[1]):
-            where = None if encoded.foreground is None else encoded.foreground[:, t]
-            frame, memory = self.step(memory, encoded.features[:, t], where)
+            where, flow = (None if x is None else x[:, t] for x in (encoded.foreground, encoded.flow))
+            frame, memory = self.step(memory, encoded.features[:, t], where, flow)
             frames.append(frame)
-        return Frame.stack(frames), memory
+        return Frame.stack(frames), memory.detach()
 
-    def _check_size(self, features: Tensor) -> None:
+    def _check_given(self, foreground: Tensor | None, flow: Tensor | None) -> None:
+        if self.has_foreground != (foreground is not None):
+            raise ModelError(
+                "this generator has the foreground prior: the task must give a foreground mask"
+                if self.has_foreground
+                else "this generator has no foreground prior: leave the foreground mask out"
+            )
+        if self.takes_flow != (flow is not None):
+            raise ModelError(
+                "this generator warps by a flow that is given to it: hand one in with every frame"
+                if self.takes_flow
+                else "this generator takes no flow: leave it out"
+            )
+
+    def _check_size(self, features: Tensor, scales: int) -> None:
         channels, height, width = features.shape[-3:]
         if channels != self.config.condition_channels:
             raise ModelError(
                 f"this generator reads {self.config.condition_channels} condition channels; the task gives {channels}"
             )
-        if height % self.multiple or width % self.multiple or min(height, width) < 2 * self.multiple:
+        if not 1 <= scales <= len(self.networks):
+            raise ModelError(f"this generator has {len(self.networks)} scales; {scales} of them cannot take part")
+        multiple = self.multiple_at(scales)
+        if height % multiple or width % multiple or min(height, width) < 2 * multiple:
             raise ModelError(
                 f"frames of {width}x{height} do not fit this generator: both sides must be multiples of "
-                f"{self.multiple} and at least {2 * self.multiple}"
+                f"{multiple} and at least {2 * multiple}"
             )
 
 

@@ -41,6 +41,12 @@ def pyramid(pictures: Tensor, scales: int) -> tuple[Tensor, ...]:
     return tuple(reversed(levels))
 
 
+def flow_pyramid(flow: Tensor, scales: int) -> tuple[Tensor, ...]:
+    """As :func:`pyramid` for flow (..., 2, H, W) in pixels: at half the resolution a motion is half as many pixels."""
+    levels = pyramid(flow, scales)
+    return tuple(level * 0.5 ** (scales - 1 - s) for s, level in enumerate(levels))
+
+
 def history_length(frames: int, scales: int) -> int:
     """How many past frames the windows of all scales need: (K-1) K^(S-1).
 
