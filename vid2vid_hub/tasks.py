@@ -107,7 +107,11 @@ class Task(ABC):
         return None
 
     def regions(self, condition: Condition) -> Tensor | None:
-        """Where an extra discriminator should look: int (T, 4) boxes x0, y0, x1, y1 in pixels, or None."""
+        """Where an extra discriminator should look: int (T, 4) boxes x0, y0, x1, y1 in pixels, or None.
+
+        Boxes lie in the picture, 0 <= x0 < x1 <= W and 0 <= y0 < y1 <= H: x1 and y1 are exclusive. An empty box,
+        0, 0, 0, 0, says that there is nowhere to look in this frame.
+        """
         return None
 
     def parts(self) -> dict[str, nn.Module]:

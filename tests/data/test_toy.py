@@ -12,7 +12,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vid2vid_hub.data.toy import BOX, CLASSES, DISC, GROUND, PATH, TRIANGLE, ToyShapes, ToyVideo, ToyWorld
+from vid2vid_hub.data.toy import (
+    BOX,
+    CLASSES,
+    CLOSE_UP,
+    DISC,
+    GROUND,
+    PATH,
+    TRIANGLE,
+    ToyShapes,
+    ToyVideo,
+    ToyWorld,
+)
 from vid2vid_hub.errors import ConditionError
 from vid2vid_hub.ops.warp import warp
 from vid2vid_hub.types import Condition
@@ -213,6 +224,39 @@ def test_the_task_reads_what_it_shows(video):
     assert torch.equal(task.parse(video.labels).maps, video.labels)
 
 
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32), st.integers(16, 70), st.integers(16, 70), st.integers(0, 4))
+def test_regions_are_squares_about_the_discs(seed, height, width, objects):
+    condition = ToyWorld(seed, height, width, objects).draw(3).condition
+    boxes = ToyShapes().regions(condition)
+    assert boxes.shape == (3, 4)
+    assert boxes.dtype == torch.int64
+    for (x0, y0, x1, y1), maps in zip(boxes.tolist(), condition.maps, strict=True):
+        disc = (maps[0] == DISC).nonzero()
+        if len(disc) == 0:
+            assert (x0, y0, x1, y1) == (0, 0, 0, 0)
+            continue
+        assert 0 <= x0 < x1 <= width
+        assert 0 <= y0 < y1 <= height
+        (top, left), (bottom, right) = disc.amin(0).tolist(), (disc.amax(0) + 1).tolist()
+        assert x0 <= left
+        assert right <= x1
+        assert y0 <= top
+        assert bottom <= y1
+        side = max(bottom - top, right - left, CLOSE_UP)
+        assert (x1 - x0, y1 - y0) == (min(side, width), min(side, height))
+        assert abs(x0 + x1 - left - right) <= 1 or x0 == 0 or x1 == width, "the middle is kept but at the border"
+        assert abs(y0 + y1 - top - bottom) <= 1 or y0 == 0 or y1 == height
+
+
+def test_a_region_of_a_disc_that_is_hardly_seen_is_still_of_some_size():
+    maps = torch.zeros(4, 1, 16, 20, dtype=torch.uint8)
+    maps[0, 0, 9, 10] = maps[1, 0, 0, 19] = DISC
+    maps[2, 0, 3:5, 2:17] = DISC
+    expected = [[6, 5, 14, 13], [12, 0, 20, 8], [2, 0, 17, 15], [0, 0, 0, 0]]
+    assert ToyShapes().regions(Condition(maps)).tolist() == expected
+
+
 def test_the_task_is_rebuilt_from_its_settings():
     task = ToyShapes(**ToyShapes().config())
     assert task.name == "toy"
@@ -225,7 +269,12 @@ def test_the_task_is_rebuilt_from_its_settings():
 def test_a_label_that_is_no_class_is_named():
     maps = torch.zeros(3, 1, 16, 20, dtype=torch.uint8)
     maps[2, 0, 5, 7] = 9
-    for read in (lambda task: task.encode(Condition(maps)), lambda task: task.parse(maps)):
+    reads = (
+        lambda task: task.encode(Condition(maps)),
+        lambda task: task.regions(Condition(maps)),
+        lambda task: task.parse(maps),
+    )
+    for read in reads:
         with pytest.raises(ConditionError, match="frame 2: the label is 9 at x 7, y 5; toy has the classes 0 to 4"):
             read(ToyShapes())
     with pytest.raises(ConditionError, match="one map of classes per frame, not 3"):

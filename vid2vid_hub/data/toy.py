@@ -28,6 +28,8 @@ GROUND, PATH, DISC, BOX, TRIANGLE = range(5)
 LIGHT, TEXTURE = 18, 14
 """Grey values added to a class's colour; their sum keeps colours within [0, 255] and nearest to their own class."""
 SMALLEST = 16
+CLOSE_UP = 8
+"""Pixels; a judge of a region sees at least so much of it."""
 
 Array = npt.NDArray[np.float64]
 Point = tuple[Array, Array]
@@ -314,6 +316,23 @@ class ToyShapes(Task):
         self._check(condition.maps)
         return _palette(condition.maps.device)[condition.maps[:, 0].long()].permute(0, 3, 1, 2).contiguous()
 
+    def regions(self, condition: Condition) -> Tensor:
+        """Squares around the discs, int64 (T, 4) x0, y0, x1, y1; empty boxes in frames without a disc.
+
+        A square holds all discs of its frame and is at least ``CLOSE_UP`` pixels long. Where it would leave the picture
+        it is moved back in, and where it is too long for the picture it is cut.
+
+        Raises:
+            ConditionError: as in :meth:`encode`.
+        """
+        self._check(condition.maps)
+        disc = condition.maps[:, 0] == DISC
+        (top, bottom), (left, right) = _extent(disc.any(2)), _extent(disc.any(1))
+        side = torch.maximum(bottom - top, right - left).clamp(min=CLOSE_UP)
+        height, width = condition.size
+        (y0, y1), (x0, x1) = _widened(top, bottom, side, height), _widened(left, right, side, width)
+        return torch.stack((x0, y0, x1, y1), 1) * disc.flatten(1).any(1, keepdim=True)
+
     def _check(self, maps: Tensor) -> None:
         if maps.shape[1] != 1:
             raise ConditionError(f"toy takes one map of classes per frame, not {maps.shape[1]}")
@@ -329,6 +348,18 @@ class ToyShapes(Task):
 def _palette(device: torch.device) -> Tensor:
     """The colours as uint8 (classes, 3)."""
     return torch.tensor(COLOURS, dtype=torch.uint8, device=device)
+
+
+def _extent(there: Tensor) -> tuple[Tensor, Tensor]:
+    """The first place and the one after the last that is true in each row of bool (T, L); any two where none is."""
+    place = torch.arange(there.shape[1], device=there.device)
+    return place.where(there, there.shape[1]).amin(1), place.where(there, -1).amax(1) + 1
+
+
+def _widened(low: Tensor, high: Tensor, side: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Stretches of length ``side`` with the middle of low .. high, moved into 0 .. length, or all of that."""
+    start = torch.minimum((low + high - side) // 2, length - side).clamp(min=0)
+    return start, (start + side).clamp(max=length)
 
 
 def _waves(u: Array, v: Array, kind: int) -> Array:

@@ -1,8 +1,7 @@
-"""Networks and methods we trust and never train: the flow teacher and its confidence; LPIPS and its VGG16."""
+"""Networks and methods we trust and never train: the flow teachers and their confidence."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vid2vid_hub.errors import MissingExtraError, ModelError
+from vid2vid_hub.nn.weights import brief, read_weights
 from vid2vid_hub.ops.warp import warp
 
 CONFIDENT_BELOW = 0.02
@@ -77,10 +77,9 @@ class RAFTFlow:
         try:
             network = build(weights="DEFAULT" if weights is None else None)
             if weights is not None:
-                network.load_state_dict(_weights(weights))
+                network.load_state_dict(read_weights(weights, "RAFT"))
         except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ModelError(f"RAFT weights {weights or 'of torchvision'} cannot be loaded: {reason}") from error
+            raise ModelError(f"RAFT weights {weights or 'of torchvision'} cannot be loaded: {brief(error)}") from error
         self.network = cast(nn.Module, network).eval().requires_grad_(False)
 
     def flow(self, previous: Tensor, current: Tensor) -> Tensor:
@@ -111,106 +110,6 @@ def flow_teacher(name: str = "dis", weights: str | None = None) -> FlowTeacher:
     raise ModelError(f"there is no flow teacher '{name}'; there are {', '.join(TEACHERS)}")
 
 
-class VGG16(nn.Module):
-    """The 13 convolutions of VGG16 (Simonyan and Zisserman 2014), frozen; pictures in [-1, 1] in, feature maps out.
-
-    Args:
-        weights: a safetensors file with torchvision's keys ``features.N.weight`` and ``.bias``.
-        taps: indices of the ReLU layers whose maps are returned, in torchvision's numbering.
-
-    Raises:
-        ModelError: the file is missing or holds something else.
-    """
-
-    FIRST_OF_EACH_BLOCK = (1, 6, 11, 18, 25)
-    LAST_OF_EACH_BLOCK = (3, 8, 15, 22, 29)
-    WIDTHS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)
-
-    def __init__(self, weights: str | Path, taps: tuple[int, ...] = FIRST_OF_EACH_BLOCK) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        inputs = 3
-        for width in self.WIDTHS:
-            if width:
-                layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
-                inputs = width
-            else:
-                layers.append(nn.MaxPool2d(2))
-        self.features = nn.ModuleList(layers)
-        self.taps = taps
-        self.mean: Tensor
-        self.deviation: Tensor
-        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1), persistent=False)
-        held = _read(weights, "VGG16")
-        try:
-            self.load_state_dict({k: v for k, v in held.items() if k.startswith("features.")})
-        except RuntimeError as error:
-            raise ModelError(f"{weights} does not hold the convolutions of VGG16: {_brief(error)}") from error
-        self.requires_grad_(False)
-
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) in [-1, 1] to the maps of the tapped layers, in order."""
-        x = ((pictures + 1) / 2 - self.mean) / self.deviation
-        maps = []
-        for index, layer in enumerate(self.features):
-            if index > max(self.taps):
-                break
-            x = layer(x)
-            if index in self.taps:
-                maps.append(x)
-        return maps
-
-
-class LPIPS(nn.Module):
-    """Learned perceptual distance, version 0.1 over VGG16 (Zhang et al. 2018).
-
-    Args:
-        weights: a safetensors file with VGG16's convolutions and the heads ``lin0.weight`` to ``lin4.weight``.
-
-    Raises:
-        ModelError: the file is missing or holds something else.
-    """
-
-    def __init__(self, weights: str | Path) -> None:
-        super().__init__()
-        self.network = VGG16(weights, VGG16.LAST_OF_EACH_BLOCK)
-        held = _read(weights, "LPIPS")
-        try:
-            self.heads = [held[f"lin{i}.weight"].float() for i in range(5)]
-        except KeyError as error:
-            raise ModelError(f"{weights} has no LPIPS head {error}") from error
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) in [-1, 1] to distances (N,); 0 is identical."""
-        total = a.new_zeros(len(a))
-        for x, y, head in zip(self.network(a), self.network(b), self.heads, strict=True):
-            x, y = (z / (z.square().sum(1, keepdim=True).sqrt() + 1e-10) for z in (x, y))
-            total = total + ((x - y).square() * head.to(a.device)).sum(1).mean((1, 2))
-        return total
-
-
-def _read(weights: str | Path, what: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"the {what} weights {weights} cannot be read as safetensors: {error}") from error
-
-
-def _brief(error: Exception) -> str:
-    """The first words of an error, without the line breaks and key lists of torch."""
-    return " ".join(str(error).split())[:200]
-
-
 def _grey(frames: Tensor) -> list[np.ndarray[tuple[int, int], np.dtype[np.uint8]]]:
     luma = (frames.detach().float().cpu() * frames.new_tensor((0.299, 0.587, 0.114)).cpu().view(1, 3, 1, 1)).sum(1)
     return list(((luma + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy())
-
-
-def _weights(source: str) -> dict[str, Tensor]:
-    from huggingface_hub import hf_hub_download
-
-    return _read(source if Path(source).is_file() else hf_hub_download(source, "model.safetensors"), "RAFT")
