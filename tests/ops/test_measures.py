@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from vid2vid_hub.evaluation.measures import psnr, warping_error
+from vid2vid_hub.ops.measures import SAME, psnr, warping_error
 
 NOISE = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -25,10 +25,18 @@ def test_psnr_squares_before_it_averages():
     assert psnr(generated, real).item() == pytest.approx(20 + 10 * math.log10(2), abs=1e-4)
 
 
-def test_psnr_of_the_same_is_infinite_and_symmetric():
+def test_psnr_of_the_same_is_finite_and_symmetric():
     one, other = NOISE[None], NOISE.flip(-1)[None]
-    assert psnr(one, one).tolist() == [math.inf]
+    assert psnr(one, one).tolist() == [SAME]
+    assert psnr(one.half(), one.half()).tolist() == [SAME]
     assert torch.equal(psnr(one, other), psnr(other, one))
+
+
+def test_psnr_tells_one_level_of_one_pixel_from_the_same():
+    real = torch.zeros(1, 3, 144, 256)
+    generated = real.clone()
+    generated[0, 0, 0, 0] = 2 / 255
+    assert 98 < psnr(generated, real).item() < SAME
 
 
 def moving(velocity: tuple[int, int], frames: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
