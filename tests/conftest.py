@@ -33,6 +33,7 @@ TINY_RECIPE = {
     "stages": [{"epochs": 2, "width": 48, "height": 32, "frames": 4, "unroll": 2}],
     "generator": TINY_GENERATOR,
     "discriminator": {"base_channels": 8, "layers": 2},
+    "video_discriminator": {"strides": 2, "base_channels": 8, "layers": 2, "scales": 1},
     "loss": {"generated_warp": 10.0},
     "optimizer": {"rate": 1e-3, "decay": 1},
     "ema": 0.9,

@@ -27,7 +27,7 @@ from vid2vid_hub.data.maps import write_maps
 from vid2vid_hub.data.toy import ToyShapes, ToyWorld
 from vid2vid_hub.data.video import open_video
 from vid2vid_hub.errors import VideoError
-from vid2vid_hub.training.recipe import load_recipe, parse_recipe
+from vid2vid_hub.training.parse import load_recipe, parse_recipe, save_recipe
 
 ROOT = Path(__file__).parents[1]
 
@@ -140,7 +140,7 @@ def test_train_stop_resume_generate_evaluate(
     command: Command, toy_data: Path, toy_videos: Path, tmp_path: Path, tiny_recipe
 ):
     recipe, run, stopped = tmp_path / "recipe.yaml", tmp_path / "run", tmp_path / "stopped"
-    parse_recipe(tiny_recipe).save(recipe)
+    save_recipe(parse_recipe(tiny_recipe), recipe)
     train = ["train", "--data", toy_data, "--recipe", recipe, "--set", "optimizer.rate=5e-4"]
     assert command(*train, "--output", run) == Said(0, f"{run}/pipeline\n", ANYTHING)
     assert load_recipe(run / "pipeline").optimizer.rate == 5e-4
@@ -148,9 +148,10 @@ def test_train_stop_resume_generate_evaluate(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli, "_losses", lambda show: stop_at_step(4))
         said = command(*train, "--output", stopped)
-    assert (said.code, said.out, said.err) == (130, "", "")
+    assert (said.code, said.out, said.err) == (130, "", INTRODUCTION)
     said = command("train", "--data", toy_data, "--output", stopped, "--resume")
     assert said.code == 0
+    assert said.err.startswith(INTRODUCTION)
     assert "epoch 2/2" in said.err
     assert re.search(r"gan \d", said.err)
     ends = [(max(folder.glob("checkpoint-*")) / "manifest.json").read_text() for folder in (run, stopped)]
@@ -165,6 +166,9 @@ def test_train_stop_resume_generate_evaluate(
         assert system in said.out
         assert f"{values['warping']:.4f}" in said.out
     assert "1 clips, 5 frames" in said.out
+
+
+INTRODUCTION = "1 process on cpu, float32; 2 clips, 15 frames\n"
 
 
 class Anything:
@@ -270,20 +274,59 @@ def test_generate_from_a_real_video(
     assert near(frames_of(tmp_path / "b.mp4"), extracted)
 
 
-def test_generate_at_another_size_and_from_a_first_frame(
-    command: Command, toy_model: Path, toy_videos: Path, tmp_path: Path
-):
-    world = ToyWorld(1, 32, 48).draw(1)
-    first = world.frames[0].permute(1, 2, 0).numpy()
-    Image.fromarray(first).save(tmp_path / "first.png")
+def test_generate_at_another_size(command: Command, toy_model: Path, toy_videos: Path, tmp_path: Path):
     arguments = ["generate", toy_model, toy_videos / "b.mkv", "--output", tmp_path / "b.mp4"]
-    assert command(*arguments, "--first-frame", tmp_path / "first.png").code == 0
-    video = frames_of(tmp_path / "b.mp4")
-    assert near(video[:1], first[None])
-    expected = Vid2VidPipeline.from_pretrained(toy_model)(condition=toy_videos / "b.mkv", first_frames=first[None])
-    assert near(video, expected.frames)
     assert command(*arguments, "--size", "60x40").code == 0
     assert frames_of(tmp_path / "b.mp4").shape == (6, 40, 60, 3)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--first-frames", "{one}", "{two}"),
+        ("--first-frames", "{one}", "--first-frames", "{two}"),
+        ("--first-frames={one}", "--first-frames={two}"),
+    ],
+    ids=["after one option", "one by one", "with a sign"],
+)
+def test_generate_from_pictures_of_the_first_frames(
+    command: Command, toy_model: Path, toy_videos: Path, tmp_path: Path, words: tuple[str, ...]
+):
+    first = ToyWorld(1, 32, 48).draw(2).frames.permute(0, 2, 3, 1).numpy()
+    places = {name: tmp_path / f"{name}.png" for name in ("one", "two")}
+    for path, picture in zip(places.values(), first, strict=True):
+        Image.fromarray(picture).save(path)
+    given = [word.format(**places) for word in words]
+    said = command("generate", toy_model, toy_videos / "b.mkv", *given, "--output", tmp_path / "b.mp4")
+    assert said.code == 0, said.err
+    video = frames_of(tmp_path / "b.mp4")
+    assert near(video[:2], first)
+    assert not near(video[:2], first[::-1])
+    expected = Vid2VidPipeline.from_pretrained(toy_model)(condition=toy_videos / "b.mkv", first_frames=first)
+    assert near(video, expected.frames)
+
+
+def test_generate_from_generated_first_frames_or_from_nothing(
+    command: Command, toy_model: Path, toy_videos: Path, tmp_path: Path, drawn_from_labels
+):
+    import torch
+
+    from vid2vid_hub import Pix2PixHDGenerator
+
+    torch.manual_seed(1)
+    network = Pix2PixHDGenerator(ToyShapes().channels, base_channels=4, downsamples=2, blocks=1)
+    pipeline = Vid2VidPipeline.from_pretrained(toy_model, first_frame=network)
+    pipeline.save_pretrained(tmp_path / "model")
+    generated = pipeline(condition=toy_videos / "b.mkv").frames
+    assert not near(generated[:2], drawn_from_labels[:2])
+    for words, expected in {
+        (): generated,
+        ("--first-frames", "generated"): generated,
+        ("--first-frames", "zeros"): drawn_from_labels,
+    }.items():
+        said = command("generate", tmp_path / "model", toy_videos / "b.mkv", *words, "--output", tmp_path / "b.mp4")
+        assert said.code == 0, said.err
+        assert near(frames_of(tmp_path / "b.mp4"), expected), words
 
 
 def test_benchmark(command: Command, toy_model: Path):
@@ -490,8 +533,13 @@ MISTAKES = {
     "device": ((*GENERATE, "--device", "abacus"), "the device 'abacus' cannot be used"),
     "suffix": ((*GENERATE[:-1], "{out}/c.gif"), r"cannot be written as \.gif"),
     "no folder": ((*GENERATE[:-1], "{out}/absent/c.mp4"), "its folder does not exist; create"),
-    "first frame": ((*GENERATE, "--first-frame", "{recipe}"), "first frame .* is not a picture"),
-    "size of the first frame": ((*GENERATE, "--first-frame", "{out}/../wide.png"), "first frame 0 is .*32, 64"),
+    "first frame": ((*GENERATE, "--first-frames", "{recipe}"), "first frame .* is not a picture"),
+    "size of the first frame": ((*GENERATE, "--first-frames", "{out}/../wide.png"), "first frame 0 is .*32, 64"),
+    "generated and pictures": (
+        (*GENERATE, "--first-frames", "{out}/../wide.png", "generated"),
+        r"--first-frames generated stands alone; a picture of that name is \./generated",
+    ),
+    "no network for first frames": ((*GENERATE, "--first-frames", "generated"), "no network for first frames"),
     "no model": (("generate", "{out}/../model", *GENERATE[2:]), "there is no pipeline folder"),
     "no starter": (("generate", "my-starter", *GENERATE[2:]), "comes with no starter 'my-starter'"),
     "nothing to train": (TRAIN[:-2], "give a task or a recipe"),
@@ -501,6 +549,21 @@ MISTAKES = {
     "another task": ((*TRAIN, "--task", "seg2street"), "the recipe is for task 'toy', not 'seg2street'"),
     "no data": (("train", "--data", "{out}", *TRAIN[3:]), "is no dataset: expected dataset.json"),
     "no run": ((*TRAIN, "--resume"), "holds no run to resume"),
+    "recipe list": (
+        (*TRAIN, "--set", "stages.1.epochs=3"),
+        "'stages.1.epochs' cannot be set: '1' is none of the numbers 0 to 0",
+    ),
+    "recipe base": ((*TRAIN, "--set", "base={out}/none"), "there is no recipe at .*none"),
+    "first frames without a network": (
+        (*TRAIN, "--set", "first_frames={{generated: 1}}"),
+        "a share of 'generated', but first_frame names no pipeline",
+    ),
+    "no start": ((*TRAIN, "--set", "start={out}/none"), "there is no pipeline folder"),
+    "another start": (
+        (*TRAIN, "--set", "start={model}", "--set", "generator.base_channels=12"),
+        "is not the recipe's: .* give both the same settings",
+    ),
+    "no first frame": ((*TRAIN, "--set", "first_frame={model}"), "has no single-image generator"),
     "a mapping is no number": ((*TRAIN, "--set", "stages=[{{epochs: 1}}]"), "'width' and 'height' must be given"),
     "empty split": (("evaluate", "{model}", "--data", "{data}", "--split", "test"), "no clips of two or more frames"),
     "json": (
@@ -560,11 +623,11 @@ def test_a_full_disk_stops_a_training_in_one_sentence(
     command: Command, toy_data: Path, tmp_path: Path, tiny_recipe, size: int, what: str
 ):
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
-    parse_recipe(tiny_recipe).save(recipe)
+    save_recipe(parse_recipe(tiny_recipe), recipe)
     with files_of_at_most(size):
         said = command("train", "--data", toy_data, "--recipe", recipe, "--output", run)
-    assert is_one_sentence(said), said
-    assert re.search(rf"the ({what})|{what} .* cannot be written", said.err)
+    assert is_one_sentence(said._replace(err=said.err.removeprefix(INTRODUCTION))), said
+    assert re.search(rf"(the )?({what}) .* cannot be written", said.err)
     assert not (run / "pipeline").exists()
     assert not list(run.glob("checkpoint-*"))
     assert not list(run.glob(".*"))

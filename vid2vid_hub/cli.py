@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.core import TyperCommand
 
-from vid2vid_hub.errors import ConditionError, Vid2VidError
+from vid2vid_hub.errors import ConditionError, StoppedError, Vid2VidError
 from vid2vid_hub.tasks import get_task, list_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vid2vid_hub.pipeline import Vid2VidPipeline
+    from vid2vid_hub.pipeline import FirstFrames, Vid2VidPipeline
     from vid2vid_hub.tasks import Task
     from vid2vid_hub.training.trainer import Progress
 
@@ -48,14 +50,16 @@ def tasks() -> None:
 
 
 class _Lists(TyperCommand):
-    """A command whose --conditions and --instances take several values: ``--conditions a.mkv b.mkv``."""
+    """A command with options that take several values: ``--conditions a.mkv b.mkv``."""
+
+    several = ("--conditions", "--instances", "--first-frames")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         spread: list[str] = []
         option = ""
         for arg in args:
             if arg.startswith("-"):
-                option = arg if arg in ("--conditions", "--instances") else ""
+                option = arg if arg in self.several else ""
             elif option and spread[-1] != option:
                 spread.append(option)
             spread.append(arg)
@@ -97,24 +101,49 @@ def prepare(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Option(help="A dataset folder, or one in the released layout.")],
-    output: Annotated[Path, typer.Option(help="The run folder: checkpoints, log, and the pipeline.")],
+    data: Annotated[Path | None, typer.Option(help="A dataset folder, or one in the released layout.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The run folder: checkpoints, log, and the pipeline.")] = None,
     task: Annotated[str | None, typer.Option(help="The task; its own recipe unless --recipe is given.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A recipe.yaml, or a pipeline folder that has one.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run.")] = False,
     change: Annotated[list[str] | None, typer.Option("--set", help="A change to the recipe, as KEY=VALUE.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read clips ahead.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be trained, how, and in how much memory.")
+    ] = False,
 ) -> None:
-    """Train a generator; what it has learned is in OUTPUT/pipeline."""
-    from vid2vid_hub.training.run import start_run
+    """Train a generator; what it has learned is in OUTPUT/pipeline. Alone, or under torchrun."""
+    from diffusers.utils import logging
 
+    from vid2vid_hub.training.plan import plan
+    from vid2vid_hub.training.run import find_recipe, start_run
+
+    changes = _pairs(change or [])
+    if dry_run:
+        kept = output if output and resume else recipe
+        for paragraph in plan(find_recipe(task, kept, changes)):
+            typer.echo(paragraph)
+        return
+    if data is None or output is None:
+        raise Vid2VidError("a training needs --data and --output; --dry-run does without")
+    logging.disable_progress_bar()
     with _progress("training") as show:
         folder = start_run(
-            data, output, task=task, recipe=recipe, resume=resume, changes=_pairs(change or []), report=_losses(show)
+            data,
+            output,
+            task=task,
+            recipe=recipe,
+            resume=resume,
+            changes=changes,
+            workers=workers,
+            report=_losses(show),
+            announce=lambda text: typer.echo(text, err=True),
         )
-    typer.echo(f"{folder}")
+    if _is_first():
+        typer.echo(f"{folder}")
 
 
-@app.command()
+@app.command(cls=_Lists)
 def generate(
     model: Model,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A condition or a real video; a file or a folder.")],
@@ -125,7 +154,13 @@ def generate(
     condition: Annotated[
         bool | None, typer.Option("--condition/--video", help="What INPUT is; found out by looking when left out.")
     ] = None,
-    first_frame: Annotated[list[Path] | None, typer.Option(help="Pictures of the first frames, to go on from.")] = None,
+    first_frames: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="generated|zeros|FILE",
+            help="What to go on from: frames made by the model's own network for them, nothing, or pictures.",
+        ),
+    ] = None,
     size: Size = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second; those of the input by default.")] = None,
     device: Device = None,
@@ -151,7 +186,7 @@ def generate(
                 found,
                 output,
                 fps=rate if fps is None else fps,
-                first_frames=_pictures(first_frame or []),
+                first_frames=_first_frames(first_frames or []),
                 side_by_side=side_by_side,
                 report=lambda frames: show("frames", frames, total),
             )
@@ -168,12 +203,17 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="A dataset folder.")],
     split: Annotated[str, typer.Option(help="Which of its splits.")] = "val",
     lpips: Annotated[Path | None, typer.Option(help="Safetensors of VGG16 and the LPIPS heads.")] = None,
+    i3d: Annotated[str | None, typer.Option(help="Safetensors of I3D, for the distances fvd and kvd.")] = None,
+    first_frames: Annotated[
+        str | None,
+        typer.Option(metavar="real|generated|zeros", help="What to go on from; real ones are given and not measured."),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
     device: Device = None,
 ) -> None:
     """Measure a pipeline on held-out clips, beside floors that it must beat."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from vid2vid_hub.data.open import open_clips
     from vid2vid_hub.evaluation import report
@@ -183,10 +223,22 @@ def evaluate(
     clips = open_clips(data, split, pipeline.task)
     with _progress("evaluating") as show:
         figures = report.evaluate(
-            pipeline, clips, lpips_weights=lpips, teacher=flow_teacher(), progress=lambda clip: show(clip, None, None)
+            pipeline,
+            clips,
+            lpips_weights=lpips,
+            i3d_weights=i3d,
+            first_frames=first_frames,
+            teacher=flow_teacher(),
+            progress=lambda clip: show(clip, None, None),
         )
-    measures = ["psnr", "lpips", "warping"] if lpips else ["psnr", "warping"]
-    table = Table("system", *measures, title=f"{len(clips)} clips, {sum(clip.length for clip in clips)} frames")
+    measures = [m for m in report.MEASURES if any(m in values for values in figures.values())]
+    title = f"{len(clips)} clips, {sum(clip.length for clip in clips)} frames"
+    windows = next(iter(figures.values())).get("windows")
+    table = Table(
+        "system",
+        *(Column(m, justify="right", no_wrap=True) for m in measures),
+        title=title if windows is None else f"{title}, {windows:.0f} windows",
+    )
     for system, values in figures.items():
         table.add_row(system, *(f"{values[m]:.4f}" if m in values else "" for m in measures))
     Console().print(table)
@@ -234,9 +286,16 @@ def demo(
 
 
 def main() -> None:
-    """Run the command line; mistakes that a person can mend are one sentence and exit code 2."""
+    """Run the command line; mistakes that a person can mend are one sentence and exit code 2.
+
+    A training that SIGTERM stopped says so in one sentence, too, and exits as the shell calls that signal: 143.
+    """
     try:
         app()
+    except StoppedError as stop:
+        if _is_first():
+            typer.echo(str(stop), err=True)
+        sys.exit(128 + signal.SIGTERM)
     except Vid2VidError as error:
         if _debug:
             raise
@@ -290,15 +349,19 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-def _pictures(paths: list[Path]) -> list[Any] | None:
+def _first_frames(values: list[str]) -> FirstFrames | None:
     from PIL import Image, UnidentifiedImageError
 
+    if values in (["generated"], ["zeros"]):
+        return values[0]
     pictures = []
-    for path in paths:
+    for value in values:
+        if value in ("generated", "zeros"):
+            raise Vid2VidError(f"--first-frames {value} stands alone; a picture of that name is ./{value}")
         try:
-            pictures.append(Image.open(path).convert("RGB"))
+            pictures.append(Image.open(value).convert("RGB"))
         except (OSError, UnidentifiedImageError) as error:
-            raise Vid2VidError(f"the first frame {path} is not a picture that can be read: {error}") from error
+            raise Vid2VidError(f"the first frame {value} is not a picture that can be read: {error}") from error
     return pictures or None
 
 
@@ -319,6 +382,11 @@ def _counted(folder: Path) -> str:
     return ", ".join(f"{split} {len(c)} clips, {sum(x.length for x in c)} frames" for split, c in found.items())
 
 
+def _is_first() -> bool:
+    """Whether this is the only process, or the one of several that speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _losses(show: Callable[[str, int | None, int | None], None]) -> Callable[[Progress], None]:
     def report(progress: Progress) -> None:
         position = progress.position
@@ -336,8 +404,9 @@ def _progress(title: str) -> Iterator[Callable[[str, int | None, int | None], No
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     text = TextColumn("{task.description}", markup=False)
+    console = Console(stderr=True, quiet=not _is_first())
     with Progress(
-        BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), text, console=Console(stderr=True)
+        BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), text, console=console
     ) as progress:
         bar = progress.add_task(title, total=None)
         try:

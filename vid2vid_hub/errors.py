@@ -48,6 +48,10 @@ class CheckpointError(Vid2VidError):
     """A run folder holds no checkpoint that can be trusted."""
 
 
+class StoppedError(Vid2VidError):
+    """A training was asked to stop (SIGTERM), finished its step and saved; the CLI exits with 143."""
+
+
 class MissingExtraError(Vid2VidError):
     """A library of an optional extra is not installed."""
 

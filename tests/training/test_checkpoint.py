@@ -13,14 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from vid2vid_hub import Vid2VidPipeline
 from vid2vid_hub.errors import CheckpointError
 from vid2vid_hub.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
     pack_optimizer,
+    publish,
     save_checkpoint,
     unpack_optimizer,
 )
+from vid2vid_hub.training.parse import load_recipe, parse_recipe
 
 
 def made(step: int, numbers: int = 10) -> Checkpoint:
@@ -192,3 +195,39 @@ def test_an_optimizer_comes_back_with_everything_it_knows(tmp_path: Path):
         one_step(weight, optimizer)
     assert torch.equal(first, second)
     assert other.param_groups[0]["betas"] == [0.5, 0.999]
+
+
+# The pipeline beside them
+
+
+def published(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_pipeline_is_exchanged_whole(tmp_path: Path, toy_model: Path, tiny_recipe):
+    """The older one goes, and so does what an earlier life left."""
+    pipeline, folder = Vid2VidPipeline.from_pretrained(toy_model), tmp_path / "pipeline"
+    for name in ("pipeline", ".pipeline.part-99", ".pipeline.old-99"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "left.txt").touch()
+    recipe = parse_recipe(tiny_recipe)
+    publish(pipeline, recipe, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipeline"]
+    assert load_recipe(folder) == recipe
+    weights = "generator/diffusion_pytorch_model.safetensors"
+    assert set(published(folder)) == {"model_index.json", "recipe.yaml", "generator/config.json", weights}
+    assert published(folder)[weights] == published(toy_model)[weights]
+
+
+def test_a_full_disk_leaves_the_older_pipeline(tmp_path: Path, toy_model: Path, tiny_recipe):
+    pipeline, folder = Vid2VidPipeline.from_pretrained(toy_model), tmp_path / "pipeline"
+    publish(pipeline, parse_recipe(tiny_recipe), folder)
+    before = published(folder)
+    with files_of_at_most(20_000), pytest.raises(CheckpointError, match=r"pipeline .*cannot be written: .*free some"):
+        publish(pipeline, parse_recipe(tiny_recipe | {"seed": 1}), folder)
+    assert published(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["pipeline"]

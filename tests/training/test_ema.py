@@ -62,3 +62,16 @@ def test_the_average_is_a_copy_and_goes_where_it_is_sent():
 def test_frozen_parameters_are_averaged_too():
     module = nn.Linear(2, 2).requires_grad_(False)
     assert set(EMA(module, 0.9).average) == {"weight", "bias"}
+
+
+def test_after_a_restart_the_past_is_forgotten_as_quickly_as_at_the_beginning():
+    module = nn.Linear(1, 1)
+    ema = EMA(module, 0.999)
+    for _ in range(200):
+        ema.update(module)
+    before = weights(module)
+    ema.restart()
+    assert [float(t) for t in ema.average.values()] == pytest.approx(before), "the average itself stays"
+    drift(module)
+    ema.update(module)
+    assert [float(t) for t in ema.average.values()] == pytest.approx([b + 1 - 2 / 11 for b in before])

@@ -20,7 +20,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vid2vid_hub.errors import CheckpointError
+from vid2vid_hub.errors import CheckpointError, ModelError
+from vid2vid_hub.pipeline import Vid2VidPipeline
+from vid2vid_hub.training.parse import save_recipe
+from vid2vid_hub.training.recipe import Recipe
 
 KEEP = 2
 MANIFEST = "manifest.json"
@@ -92,6 +95,30 @@ def load_checkpoint(run: Path) -> Checkpoint | None:
     if candidates:
         raise CheckpointError(f"all {len(candidates)} checkpoints in {run} are damaged; start a new run")
     return None
+
+
+def publish(pipeline: Vid2VidPipeline, recipe: Recipe, folder: Path) -> None:
+    """Write a pipeline's folder beside its name, and exchange it for the older one when it is whole.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written.
+    """
+    beside, before = (folder.with_name(f".{folder.name}.{what}-{os.getpid()}") for what in ("part", "old"))
+    try:
+        for abandoned in folder.parent.glob(f".{folder.name}.*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        pipeline.save_pretrained(beside)
+        save_recipe(recipe, beside / "recipe.yaml")
+        if folder.exists():
+            folder.replace(before)
+        beside.replace(folder)
+    except (OSError, SafetensorError, ModelError) as error:
+        raise CheckpointError(
+            f"the pipeline {folder} cannot be written: {error}; free some space and resume"
+        ) from error
+    finally:
+        for rest in (beside, before):
+            shutil.rmtree(rest, ignore_errors=True)
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

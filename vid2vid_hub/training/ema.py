@@ -29,6 +29,10 @@ class EMA:
         for name, parameter in module.named_parameters():
             self.average[name].lerp_(parameter.detach(), 1 - decay)
 
+    def restart(self) -> None:
+        """Forget the past as quickly as at the beginning: parameters that begin to learn now are random, too."""
+        self.steps = 0
+
     @torch.no_grad()
     def copy_to(self, module: nn.Module) -> None:
         """Give a module of the same shape the averaged weights."""

@@ -1,16 +1,15 @@
-"""The recipe: everything that decides a training, as YAML beside the weights. An unknown key is an error."""
+"""The recipe: everything that decides a training, as plain values beside the weights."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
-
-import yaml
+from typing import Any, Literal, get_args
 
 from vid2vid_hub.errors import RecipeError
+from vid2vid_hub.losses import Adversarial
+
+FirstFrames = Literal["real", "generated", "zeros"]
 
 
 def _check_share(name: str, value: float, open_end: bool = False) -> None:
@@ -18,46 +17,125 @@ def _check_share(name: str, value: float, open_end: bool = False) -> None:
         raise RecipeError(f"{name} is {value}; it must be between 0 and 1{', and less than 1' if open_end else ''}")
 
 
+def _check_least(low: float, **values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < low:
+            raise RecipeError(f"{name} is {value}; it must be {low} or more")
+
+
 @dataclass(frozen=True)
 class StageRecipe:
-    """One stretch of the schedule.
+    """One stretch of the schedule: the paper trains from low to full resolution and from few frames to many.
 
     Attributes:
         epochs: how many epochs it lasts.
         width: of the training frames, pixels.
         height: of the training frames, pixels.
-        frames: clip length.
-        unroll: frames that one back-propagation spans.
-        batch: clips a step.
+        scales: spatial scales of the generator that take part, coarsest first; null for all of them.
+        frozen: how many of those, coarsest first, do not learn.
+        frames: clip length at the stage's first epoch.
+        double_every: epochs after which the clip length doubles, again and again; null keeps it.
+        max_frames: where the doubling of the clip length ends.
+        unroll: frames that one back-propagation spans, at the first epoch; a chunk of the clip.
+        max_unroll: where ``unroll``, which doubles with the clip length, ends; null keeps it.
+        batch: clips a step, on each process.
     """
 
     epochs: int
     width: int
     height: int
+    scales: int | None = None
+    frozen: int = 0
     frames: int = 6
+    double_every: int | None = None
+    max_frames: int | None = None
     unroll: int = 3
+    max_unroll: int | None = None
     batch: int = 1
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise RecipeError(f"{name} is {value}; it must be 1 or more")
+        _check_least(0, frozen=self.frozen)
+        _check_least(1, **{name: value for name, value in vars(self).items() if name != "frozen"})
+        if self.scales is not None and self.frozen >= self.scales:
+            raise RecipeError(f"frozen is {self.frozen} of {self.scales} scales; at least one must learn")
+        if self.double_every is None and (self.max_frames or self.max_unroll):
+            raise RecipeError("max_frames and max_unroll end a doubling; double_every, which begins it, is not given")
 
 
 @dataclass(frozen=True)
 class OptimizerRecipe:
-    """Adam, for generator and discriminators alike. The rate falls linearly to zero over the last ``decay`` epochs."""
+    """Adam, for generator and discriminators. The rates fall linearly to zero over the last ``decay`` epochs.
+
+    Attributes:
+        rate: of the generator.
+        discriminator_rate: of all discriminators; null for the generator's.
+        beta1: Adam's.
+        beta2: Adam's.
+        decay: epochs at the end of the training over which both rates fall.
+        clip: largest norm of a network's gradient; null does not clip.
+        accumulate: chunks whose gradients are added up for a step; the last step of an epoch may have fewer.
+    """
 
     rate: float = 2e-4
+    discriminator_rate: float | None = None
     beta1: float = 0.5
     beta2: float = 0.999
     decay: int = 0
+    clip: float | None = None
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
-        if self.rate <= 0 or self.decay < 0:
-            raise RecipeError(f"rate is {self.rate} and decay {self.decay}; they must be over 0, and 0 or more")
+        for name in ("rate", "discriminator_rate", "clip"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise RecipeError(f"{name} is {value}; it must be over 0")
+        _check_least(0, decay=self.decay)
+        _check_least(1, accumulate=self.accumulate)
         _check_share("beta1", self.beta1, open_end=True)
         _check_share("beta2", self.beta2, open_end=True)
+
+
+@dataclass(frozen=True)
+class VideoDiscriminatorRecipe:
+    """D_V: one network for each temporal stride 1, K, K^2, ...
+
+    Attributes:
+        strides: how many strides, each K times the one before; 0 trains without D_V.
+        frames: K, frames that are judged together.
+        base_channels: as in ``MultiscaleDiscriminator``.
+        layers: as there.
+        scales: as there.
+    """
+
+    strides: int = 3
+    frames: int = 3
+    base_channels: int = 64
+    layers: int = 3
+    scales: int = 2
+
+    def __post_init__(self) -> None:
+        _check_least(0, strides=self.strides)
+        _check_least(2, frames=self.frames)
+
+
+@dataclass(frozen=True)
+class RegionDiscriminatorRecipe:
+    """A discriminator for where the task says people look first (its ``regions``).
+
+    Attributes:
+        size: side in pixels to which a region is brought before it is judged.
+        base_channels: as in ``MultiscaleDiscriminator``.
+        layers: as there.
+        scales: as there.
+    """
+
+    size: int = 64
+    base_channels: int = 64
+    layers: int = 3
+    scales: int = 1
+
+    def __post_init__(self) -> None:
+        _check_least(8, size=self.size)
 
 
 @dataclass(frozen=True)
@@ -67,7 +145,11 @@ class LossRecipe:
     Attributes:
         gan: eq. 6 for the generator, on the finished frame and on the hallucination.
         feature: feature matching with D_I.
-        perceptual: distance of VGG features.
+        video: eq. 7 for the generator, at every temporal stride.
+        video_feature: feature matching with D_V.
+        region: as ``gan``, for the region discriminator.
+        region_feature: feature matching with the region discriminator.
+        perceptual: distance of VGG features, on the finished frame and on the hallucination.
         flow: endpoint error of eq. 8.
         warp: warping error of eq. 8.
         generated_warp: the true flow must carry the last generated frame to this one. The released system gives it
@@ -77,18 +159,18 @@ class LossRecipe:
 
     gan: float = 1.0
     feature: float = 10.0
-    perceptual: float = 0.0
+    video: float = 1.0
+    video_feature: float = 10.0
+    region: float = 2.0
+    region_feature: float = 10.0
+    perceptual: float = 10.0
     flow: float = 10.0
     warp: float = 10.0
     generated_warp: float = 0.0
     mask: float = 0.0
 
-
-@dataclass(frozen=True)
-class PerceptualRecipe:
-    """The frozen network of the perceptual term: a safetensors file of VGG16 convolutions, torchvision's key names."""
-
-    weights: str | None = None
+    def __post_init__(self) -> None:
+        _check_least(0, **vars(self))
 
 
 @dataclass(frozen=True)
@@ -100,171 +182,117 @@ class TeacherRecipe:
 
 
 @dataclass(frozen=True)
+class WatchRecipe:
+    """What a person sees of a running training; decides nothing of it.
+
+    Attributes:
+        samples: steps between sample videos in ``samples/``; 0 for none.
+        validation: steps between measures on the held-out clips; 0 for none.
+        frames: frames of a sample video, and of each held-out clip that is measured.
+        lpips: safetensors of VGG16 and the LPIPS heads, to measure with; null leaves LPIPS out.
+        trackers: any of "tensorboard", "wandb", "trackio".
+    """
+
+    samples: int = 0
+    validation: int = 0
+    frames: int = 30
+    lpips: str | None = None
+    trackers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_least(0, samples=self.samples, validation=self.validation)
+        _check_least(2, frames=self.frames)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole training.
 
     Attributes:
         task: registered task name.
-        task_config: settings of the task.
-        generator: arguments of ``Vid2VidGenerator`` beside ``condition_channels`` and ``foreground``.
-        discriminator: arguments of ``MultiscaleDiscriminator`` beside ``inputs``.
         stages: the schedule, in order.
-        from_nothing: share of the clips that start without a first frame, as a user without one does.
+        task_config: settings of the task.
+        network: "vid2vid" trains the sequential generator F, "pix2pixhd" the single-image generator whose pipeline can
+            serve as ``first_frame`` of another recipe.
+        start: a pipeline folder or "org/name" whose generator's scales this one starts from; null starts anew.
+        first_frame: a pipeline folder or "org/name" with a single-image generator, saved with the trained pipeline and
+            used for ``first_frames: generated``.
+        first_frames: share of the clips by what they begin with: "real" frames of the clip, frames "generated" by
+            ``first_frame``, or "zeros", that is, nothing.
+        generator: arguments of the generator beside ``condition_channels`` and ``foreground``.
+        discriminator: arguments of ``MultiscaleDiscriminator`` for D_I beside ``inputs``.
+        video_discriminator: D_V.
+        region_discriminator: null for none.
+        adversarial: "lsgan" or "hinge".
+        judged: which frames of a chunk D_I sees, "every" one or a random "one" of each clip (the paper's phi_I).
+        optimizer: of all networks.
+        loss: the weights of the terms.
+        perceptual: the network of the perceptual term: "none", "vgg16" or "vgg19".
+        perceptual_weights: a safetensors file, "org/name" on the Hub, "torchvision", or null for the usual place.
+        teacher: of the flow.
         flip: share of the clips that are mirrored.
         ema: decay a step of the averaged generator that is saved; 0 saves the generator itself.
         precision: "no" for float32, "bf16" for autocast in bfloat16.
-        checkpoint_minutes: how often the run is saved between epochs.
+        checkpointing: compute activations twice instead of keeping them: less memory, a third more time.
+        checkpoint_minutes: how often the run is saved.
+        watch: what a person sees meanwhile.
         seed: of everything random.
     """
 
     task: str
     stages: tuple[StageRecipe, ...]
     task_config: dict[str, Any] = field(default_factory=dict)
+    network: Literal["vid2vid", "pix2pixhd"] = "vid2vid"
+    start: str | None = None
+    first_frame: str | None = None
+    first_frames: dict[str, float] = field(default_factory=lambda: {"real": 0.5, "zeros": 0.5})
     generator: dict[str, Any] = field(default_factory=dict)
     discriminator: dict[str, Any] = field(default_factory=dict)
+    video_discriminator: VideoDiscriminatorRecipe = VideoDiscriminatorRecipe()
+    region_discriminator: RegionDiscriminatorRecipe | None = None
+    adversarial: Adversarial = "lsgan"
+    judged: Literal["every", "one"] = "every"
     optimizer: OptimizerRecipe = OptimizerRecipe()
     loss: LossRecipe = LossRecipe()
-    perceptual: PerceptualRecipe = PerceptualRecipe()
+    perceptual: Literal["none", "vgg16", "vgg19"] = "none"
+    perceptual_weights: str | None = None
     teacher: TeacherRecipe = TeacherRecipe()
-    from_nothing: float = 0.5
     flip: float = 0.5
     ema: float = 0.999
     precision: Literal["no", "bf16"] = "no"
+    checkpointing: bool = False
     checkpoint_minutes: float = 10.0
+    watch: WatchRecipe = WatchRecipe()
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_share("from_nothing", self.from_nothing)
         _check_share("flip", self.flip)
         _check_share("ema", self.ema, open_end=True)
         if not self.stages:
             raise RecipeError("a recipe needs at least one stage under 'stages'")
-        if self.loss.perceptual and self.perceptual.weights is None:
-            raise RecipeError(
-                "loss.perceptual is on, but perceptual.weights names no file of VGG16 weights; name one, or set it to 0"
-            )
+        self._check_first_frames()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they are written to YAML."""
-        return cast(dict[str, Any], yaml.safe_load(yaml.safe_dump(_plain(self))))
-
-    def save(self, path: Path) -> None:
-        """Write YAML in the order of the fields."""
-        path.write_text(yaml.safe_dump(_plain(self), sort_keys=False))
+    def _check_first_frames(self) -> None:
+        shares, known = self.first_frames, get_args(FirstFrames)
+        if not shares or not set(shares) <= set(known) or not all(isinstance(v, int | float) for v in shares.values()):
+            raise RecipeError(f"first_frames is {shares}; it must give shares to any of {', '.join(known)}")
+        if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
+            raise RecipeError(f"first_frames is {shares}; its shares must be 0 or more and add up to 1")
+        if shares.get("generated") and self.first_frame is None:
+            raise RecipeError("first_frames has a share of 'generated', but first_frame names no pipeline to make them")
 
 
 def without_paths(recipe: Recipe) -> Recipe:
-    """The recipe as it is published: files of one machine by their names only."""
-    weights = recipe.perceptual.weights
-    return replace(recipe, perceptual=PerceptualRecipe(Path(weights).name if weights else None))
+    """The recipe as it is published: files and folders of one machine by their names only."""
 
+    def bare(where: str | None) -> str | None:
+        return Path(where).name if where and Path(where).exists() else where
 
-def load_recipe(path: Path, overrides: dict[str, str] | None = None) -> Recipe:
-    """Read a recipe from a YAML file.
-
-    Args:
-        path: the file, or a folder with a ``recipe.yaml``.
-        overrides: "optimizer.rate" -> "1e-4", values in YAML; keys must exist.
-
-    Raises:
-        RecipeError: the file is missing or not YAML, or a key or value is wrong.
-    """
-    file = path / "recipe.yaml" if path.is_dir() else path
-    try:
-        values = yaml.safe_load(file.read_text())
-    except OSError as error:
-        raise RecipeError(f"there is no recipe at {file}") from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{file} is not YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"{file} holds {type(values).__name__}; a recipe is a mapping of names to values")
-    for key, text in (overrides or {}).items():
-        try:
-            _override(values, key, yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise RecipeError(f"{key}: '{text}' is not a YAML value") from error
-    return parse_recipe(values, str(file))
-
-
-def parse_recipe(values: dict[str, Any], where: str = "recipe") -> Recipe:
-    """Plain values to a recipe.
-
-    Raises:
-        RecipeError: a key is unknown or missing, or a value has the wrong type.
-    """
-    return cast(Recipe, _build(Recipe, values, where))
-
-
-def _override(values: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = key.split(".")
-    for name in path:
-        values = values.setdefault(name, {})
-        if not isinstance(values, dict):
-            raise RecipeError(f"'{key}' cannot be set: '{name}' is not a mapping")
-    values[last] = value
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise RecipeError(f"{where}: expected a mapping, found {value!r}")
-        hints = get_type_hints(kind)
-        needed = [f.name for f in dataclasses.fields(kind) if _is_required(f)]
-        unknown = sorted(set(value) - set(hints))
-        if unknown:
-            raise RecipeError(f"{where}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(sorted(hints))}")
-        missing = [name for name in needed if name not in value]
-        if missing:
-            raise RecipeError(f"{where}: {' and '.join(map(repr, missing))} must be given")
-        built = {name: _build(hints[name], v, f"{where}: {name}") for name, v in value.items()}
-        try:
-            return cast(Any, kind)(**built)
-        except RecipeError as error:
-            raise RecipeError(f"{where}: {error}") from error
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise RecipeError(f"{where}: expected a list, found {value!r}")
-        return tuple(_build(get_args(kind)[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    return _scalar(kind, value, where)
-
-
-def _scalar(kind: Any, value: Any, where: str) -> Any:
-    if get_origin(kind) is Literal:
-        value = "no" if value is False else value  # what YAML 1.1 makes of a bare no
-        if value in get_args(kind):
-            return value
-        raise RecipeError(f"{where}: expected one of {', '.join(map(repr, get_args(kind)))}, found {value!r}")
-    if get_origin(kind) is dict:
-        if isinstance(value, dict):
-            return value
-        raise RecipeError(f"{where}: expected a mapping, found {value!r}")
-    options = get_args(kind) or (kind,)
-    if float in options:
-        value = _number(value)
-    if isinstance(value, options) and not isinstance(value, bool):
-        return value
-    names = ("null" if option is type(None) else option.__name__ for option in options)
-    raise RecipeError(f"{where}: expected {' or '.join(names)}, found {value!r}")
-
-
-def _number(value: Any) -> Any:
-    """Whole numbers as floats, and 1e-4, which YAML 1.1 takes for text; what is no finite number stays as it is."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return value
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return value
-    return number if math.isfinite(number) else str(value)
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    return value
+    return replace(
+        recipe,
+        start=bare(recipe.start),
+        first_frame=bare(recipe.first_frame),
+        perceptual_weights=bare(recipe.perceptual_weights),
+        teacher=replace(recipe.teacher, weights=bare(recipe.teacher.weights)),
+        watch=replace(recipe.watch, lpips=bare(recipe.watch.lpips)),
+    )

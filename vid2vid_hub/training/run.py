@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from vid2vid_hub.data.open import open_clips
 from vid2vid_hub.errors import CheckpointError, RecipeError
 from vid2vid_hub.tasks import get_task
-from vid2vid_hub.training.recipe import Recipe, load_recipe
+from vid2vid_hub.training.parse import load_recipe, own_recipe, save_recipe
+from vid2vid_hub.training.recipe import Recipe
 from vid2vid_hub.training.trainer import Report, Trainer
 
 
@@ -19,7 +22,9 @@ def start_run(
     recipe: Path | None = None,
     resume: bool = False,
     changes: dict[str, str] | None = None,
+    workers: int = 0,
     report: Report = lambda progress: None,
+    announce: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Train ``data`` into the folder ``run``; returns the folder of the trained pipeline.
 
@@ -30,7 +35,9 @@ def start_run(
         recipe: a ``recipe.yaml`` or a folder with one; the task's own by default, a resumed run's own first of all.
         resume: go on from the newest checkpoint.
         changes: "optimizer.rate" -> "1e-4", on top of the recipe.
-        report: called after every batch.
+        workers: processes that read clips ahead.
+        report: called after every step.
+        announce: called with who trains (how many processes, where, how precisely), and at the end with how fast.
 
     Raises:
         RecipeError, TaskError, DatasetError, CheckpointError: what is missing or wrong, and what to do.
@@ -40,31 +47,39 @@ def start_run(
         raise CheckpointError(f"{run} holds no run to resume; start one without --resume")
     if not resume and kept.exists():
         raise CheckpointError(f"{run} already holds a run; give --resume to go on, or another folder")
-    found = load_recipe(kept if resume else _recipe_path(task, recipe), changes)
-    if task is not None and found.task != task:
-        raise RecipeError(f"the recipe is for task '{found.task}', not '{task}'")
-    clips = open_clips(data, "train", get_task(found.task, found.task_config))
-    trainer = Trainer(found, clips, run)
+    found = find_recipe(task, kept if resume else recipe, changes)
+    own = get_task(found.task, found.task_config)
+    clips, held_out = (open_clips(data, split, own) for split in ("train", "val"))
+    trainer = Trainer(found, clips, run, held_out=held_out, workers=workers)
     if resume:
         trainer.resume()
-    _keep(run, found)
-    return trainer.fit(report)
+    first = trainer.accelerator.is_main_process
+    if first:
+        _keep(run, found)
+        announce(trainer.introduction)
+    folder = trainer.fit(report)
+    if first:
+        announce(str(trainer.pace))
+    return folder
 
 
-def _recipe_path(task: str | None, recipe: Path | None) -> Path:
-    if recipe is not None:
-        return recipe
-    if task is None:
+def find_recipe(task: str | None, recipe: Path | None, changes: dict[str, str] | None = None) -> Recipe:
+    """The recipe at a path, or the task's own, with changes on top; arguments as in :func:`start_run`.
+
+    Raises:
+        RecipeError, TaskError: what is missing or wrong, and what to do.
+    """
+    if recipe is None and task is None:
         raise RecipeError("nothing says what to train: give a task or a recipe")
-    own = get_task(task).recipe
-    if own is None:
-        raise RecipeError(f"task '{task}' brings no recipe of its own; give one")
-    return own
+    found = load_recipe(own_recipe(task) if recipe is None and task is not None else cast(Path, recipe), changes)
+    if task is not None and found.task != task:
+        raise RecipeError(f"the recipe is for task '{found.task}', not '{task}'")
+    return found
 
 
 def _keep(run: Path, recipe: Recipe) -> None:
     try:
         run.mkdir(parents=True, exist_ok=True)
-        recipe.save(run / "recipe.yaml")
+        save_recipe(recipe, run / "recipe.yaml")
     except OSError as error:
         raise CheckpointError(f"the run folder {run} cannot be written: {error}") from error

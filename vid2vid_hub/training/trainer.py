@@ -1,58 +1,66 @@
-"""Eq. 5 as a loop: clips in, one step of the generator and one of the discriminator a chunk, checkpoints out."""
+"""The training loop: clips in, chunk by chunk through eq. 5, one step of all networks a chunk, checkpoints out."""
 
 from __future__ import annotations
 
-import json
-import os
+import math
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from accelerate.utils import DistributedDataParallelKwargs, gather_object
+from torch import Tensor
 
-from vid2vid_hub import losses
-from vid2vid_hub.data.clips import ClipSource, Window, batches, collate, encode_clip, epoch_windows, read_window
-from vid2vid_hub.errors import CheckpointError, DatasetError, ModelError, RecipeError, Vid2VidError
-from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
-from vid2vid_hub.nn.frozen import VGG16, FlowTeacher, confidence, flow_teacher
+from vid2vid_hub.data.clips import ClipSource
+from vid2vid_hub.errors import CheckpointError, DatasetError, RecipeError, StoppedError, Vid2VidError
+from vid2vid_hub.nn.frozen import FlowTeacher
 from vid2vid_hub.nn.generator import Vid2VidGenerator
+from vid2vid_hub.nn.perceptual import VGG, perceptual_network
 from vid2vid_hub.pipeline import Vid2VidPipeline
 from vid2vid_hub.tasks import Task, get_task
-from vid2vid_hub.training.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    pack_optimizer,
-    save_checkpoint,
-    unpack_optimizer,
-)
-from vid2vid_hub.training.ema import EMA
-from vid2vid_hub.training.recipe import Recipe, parse_recipe, without_paths
+from vid2vid_hub.training.checkpoint import Checkpoint, load_checkpoint, publish, save_checkpoint
+from vid2vid_hub.training.chunk import Chunk
+from vid2vid_hub.training.feed import epoch_batches, load, share
+from vid2vid_hub.training.networks import load_first_frame
+from vid2vid_hub.training.objective import Objective, Terms
+from vid2vid_hub.training.pace import Pace
+from vid2vid_hub.training.parse import parse_recipe, plain
+from vid2vid_hub.training.players import Players
+from vid2vid_hub.training.recipe import FirstFrames, Recipe, without_paths
 from vid2vid_hub.training.schedule import Stage, changes_to_the_past, schedule, total_epochs
-from vid2vid_hub.types import Clip, Encoded, Frame, Memory
+from vid2vid_hub.training.signals import Stopping
+from vid2vid_hub.training.walk import LateTeacher, Place, begin, walk_clip
+from vid2vid_hub.training.watch import Watch
+from vid2vid_hub.types import Clip
 
 Report = Callable[["Progress"], None]
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands: ``batch`` batches of ``epoch`` are done, ``step`` optimizer steps in all."""
+    """Where a run stands.
+
+    Attributes:
+        epoch: counted from 0.
+        batch: batches of this epoch that are done.
+        chunk: chunks that were trained, in all.
+        step: optimizer steps that were taken, in all.
+    """
 
     epoch: int = 0
     batch: int = 0
+    chunk: int = 0
     step: int = 0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a watcher hears after every batch."""
+    """What a watcher hears after every step: ``batches`` and ``epochs`` are how many there are in all."""
 
     position: Position
     batches: int
@@ -60,355 +68,258 @@ class Progress:
     terms: dict[str, float]
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """A stretch of a clip that one back-propagation spans.
-
-    Attributes:
-        frames: float (B, T, 3, H, W), the real frames.
-        previous: float (B, T, 3, H, W), the real frame before each of them.
-        encoded: of the same frames.
-        flow: float (B, T, 2, H, W), the true flow to ``previous``; zeros where ``trust`` is.
-        trust: float (B, T, 1, H, W), its confidence; 0 for a frame that has none before it.
-    """
-
-    frames: Tensor
-    previous: Tensor
-    encoded: Encoded
-    flow: Tensor
-    trust: Tensor
-
-
-class WindowDataset(Dataset[Clip]):
-    """Clips addressed by :class:`Window`; opened in the worker that reads."""
-
-    def __init__(self, sources: Sequence[ClipSource], size: tuple[int, int]) -> None:
-        self.sources, self.size = sources, size
-
-    def __getitem__(self, window: Window) -> Clip:
-        """Read one stretch, resized."""
-        return read_window(self.sources[window.clip], window, self.size)
-
-
 class Trainer:
-    """Everything a run holds in its hands between two batches.
+    """Everything a run holds in its hands between two steps.
 
     Args:
         recipe: what to train.
         sources: the training clips.
-        run: folder for checkpoints, log and the pipeline.
+        run: folder for checkpoints, log, samples and the pipeline.
+        held_out: clips for validation and samples; may be none.
+        workers: processes that read clips ahead.
 
     Raises:
         RecipeError, TaskError, ModelError: the recipe asks for what is not there.
         DatasetError: there are no clips.
     """
 
-    def __init__(self, recipe: Recipe, sources: Sequence[ClipSource], run: Path) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        sources: Sequence[ClipSource],
+        run: Path,
+        *,
+        held_out: Sequence[ClipSource] = (),
+        workers: int = 0,
+    ) -> None:
         if not sources:
             raise DatasetError("the dataset has no training clips")
-        self.recipe, self.sources, self.run = recipe, sources, run
-        self.accelerator = Accelerator(mixed_precision=recipe.precision)
+        self.recipe, self.sources, self.run, self.workers = recipe, sources, run, workers
+        # Heads that a chunk does not use (the mask of a first frame) have no gradient in it, on any process.
+        ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(mixed_precision=recipe.precision, kwargs_handlers=[ddp])
         self.task: Task = get_task(recipe.task, recipe.task_config)
-        torch.manual_seed(recipe.seed)
-        generator, discriminator = build_networks(recipe, self.task, sources[0])
-        # Half-precision convolutions are faster with the channels last; statistics are exact in both layouts.
-        self._layout = torch.channels_last if recipe.precision == "bf16" else torch.contiguous_format
-        generator, discriminator = self._place(generator), self._place(discriminator)
-        optimizer = recipe.optimizer
-        adams = [
-            torch.optim.Adam(network.parameters(), optimizer.rate, (optimizer.beta1, optimizer.beta2))
-            for network in (generator, discriminator)
-        ]
-        prepared = self.accelerator.prepare(generator, discriminator, *adams)
-        self.generator, self.discriminator, self.generator_step, self.discriminator_step = prepared
-        self.ema = EMA(self.bare_generator, recipe.ema)
+        self.first_frame = None
+        if recipe.first_frame is not None:
+            self.first_frame = load_first_frame(recipe.first_frame, self.task).to(self.accelerator.device)
+        self.players = Players(recipe, self.task, self.accelerator)
+        self.teacher = self._teacher()
+        self.objective = Objective(
+            recipe,
+            self.players.judges,
+            self._vgg(),
+            self.teacher,
+            backward=self._backward,
+            autocast=self.accelerator.autocast,
+        )
+        self.watch = Watch(recipe, self.task, held_out or sources[:1], self.teacher, run, self.accelerator)
+        self.pace = Pace(self.accelerator.device)
         self.position = Position()
-        self.teacher: FlowTeacher | None = None
-        self.vgg: VGG16 | None = None
-        if recipe.loss.perceptual and recipe.perceptual.weights:
-            self.vgg = self._place(VGG16(recipe.perceptual.weights))
+        self.place: Place | None = None
+        self._weight = 1.0
+        self._added = 0  # chunks whose gradients wait for a step; none whenever a run is saved
+        self._saved: int | None = None
 
     @property
-    def bare_generator(self) -> Vid2VidGenerator:
-        """The generator itself, without what distributes it."""
-        return cast(Vid2VidGenerator, self.accelerator.unwrap_model(self.generator))
+    def processes(self) -> int:
+        """How many processes train together."""
+        return int(self.accelerator.num_processes)
+
+    @property
+    def introduction(self) -> str:
+        """Who trains, in a line."""
+        many = "1 process" if self.processes == 1 else f"{self.processes} processes"
+        precision = {"no": "float32", "bf16": "bfloat16"}[self.recipe.precision]
+        clips = f"{len(self.sources)} clips, {sum(source.length for source in self.sources)} frames"
+        return f"{many} on {self.accelerator.device.type}, {precision}; {clips}"
 
     def fit(self, report: Report = lambda progress: None) -> Path:
-        """Train to the end of the recipe, from wherever the run stands; returns the folder of the trained pipeline."""
+        """Train from where the run stands to the recipe's end; returns the folder of the trained pipeline.
+
+        Raises:
+            Vid2VidError: a loss is no number; names it and the clip.
+            StoppedError: SIGTERM came; the step was finished and the run saved.
+            CheckpointError: the run folder cannot be written.
+        """
         saved = time.monotonic()
-        self.run.mkdir(parents=True, exist_ok=True)
-        for epoch in range(self.position.epoch, total_epochs(self.recipe)):
-            stage = schedule(self.recipe, epoch)
-            groups = self._groups(stage, epoch)
-            for optimizer in (self.generator_step, self.discriminator_step):
-                for group in optimizer.param_groups:
-                    group["lr"] = stage.rate
-            for number, clip in enumerate(self._clips(stage, groups[self.position.batch :]), self.position.batch):
-                terms = self._train_clip(clip.to(self.accelerator.device), stage, epoch, number)
-                self.position = replace(self.position, epoch=epoch, batch=number + 1)
-                report(Progress(self.position, len(groups), total_epochs(self.recipe), terms))
-                self._log(stage, terms)
-                if time.monotonic() - saved > self.recipe.checkpoint_minutes * 60:
-                    self.save()
-                    saved = time.monotonic()
-            self.position = replace(self.position, epoch=epoch + 1, batch=0)
-        self.save()
+        self.watch.begin(self.position.step)
+        with Stopping() as stopping:
+            while self.position.epoch < total_epochs(self.recipe):
+                for progress in self._epoch():
+                    self.pace.step()
+                    if self.accelerator.is_main_process:
+                        report(progress)
+                    late = time.monotonic() - saved > self.recipe.checkpoint_minutes * 60
+                    stop, save = self._agreed(stopping.asked, late)
+                    if stop or save:
+                        self.save()
+                        saved = time.monotonic()
+                    if stop:
+                        raise StoppedError(f"stopped at step {self.position.step}; go on with --resume")
+                self.position = replace(self.position, epoch=self.position.epoch + 1, batch=0)
+            self.save()
+        self.watch.end()
         return self.run / "pipeline"
 
     def save(self) -> None:
-        """Write a checkpoint, and the pipeline with the averaged weights."""
-        packed = {
-            name: pack_optimizer(adam)
-            for name, adam in (("generator", self.generator_step), ("discriminator", self.discriminator_step))
-        }
-        tensors = {
-            "generator": self.bare_generator.state_dict(),
-            "discriminator": self.accelerator.unwrap_model(self.discriminator).state_dict(),
-            "average": self.ema.average,
-            **{f"{name}-optimizer": state for name, (state, _) in packed.items()},
-        }
-        position = self.position
-        state = {
-            "position": {"epoch": position.epoch, "batch": position.batch, "step": position.step},
-            "groups": {name: groups for name, (_, groups) in packed.items()},
-            "ema_steps": self.ema.steps,
-            "recipe": self.recipe.to_dict(),
-        }
-        save_checkpoint(self.run, position.step, Checkpoint(tensors, state))
-        self._publish(self.run / "pipeline")
+        """Write a checkpoint where this step has none, and the pipeline with the averaged weights."""
+        tensors, state = self.players.pack()
+        if self.place is not None:
+            places = [{name: tensor.cpu() for name, tensor in self.place.pack().items()}]
+            tensors |= {f"place-{i}": place for i, place in enumerate(self._gathered(places))}
+        state |= {"position": asdict(self.position), "processes": self.processes, "recipe": plain(self.recipe)}
+        if self.accelerator.is_main_process:
+            # A folder cannot be put in the place of another at once; what is whole already is left as it is.
+            if self._saved != self.position.step:
+                save_checkpoint(self.run, self.position.step, Checkpoint(tensors, state))
+            publish(self.pipeline(), without_paths(self.recipe), self.run / "pipeline")
+        self._saved = self.position.step
+        self.accelerator.wait_for_everyone()
 
     def resume(self) -> bool:
         """Go back to the newest whole checkpoint of the run folder; False if it has none.
 
         Raises:
             RecipeError: the recipe differs from the run's in more than the epochs to come.
-            CheckpointError: every checkpoint is damaged.
+            CheckpointError: every checkpoint is damaged, or the run had another number of processes.
         """
         checkpoint = load_checkpoint(self.run)
         if checkpoint is None:
             return False
-        position = Position(**checkpoint.state["position"])
+        state = checkpoint.state
+        position = Position(**state["position"])
         # Parsed, so that keys which are newer than the checkpoint count as their defaults.
-        changed = changes_to_the_past(parse_recipe(checkpoint.state["recipe"]), self.recipe, position.epoch)
+        old = parse_recipe(state["recipe"])
+        changed = changes_to_the_past(old, self.recipe, position.epoch)
         if changed:
             raise RecipeError(
                 f"the run {self.run} was trained with another {', '.join(changed)}; take its own recipe.yaml"
             )
-        self.bare_generator.load_state_dict(checkpoint.tensors["generator"])
-        self.accelerator.unwrap_model(self.discriminator).load_state_dict(checkpoint.tensors["discriminator"])
-        self.ema.average = {
-            name: tensor.to(self.accelerator.device) for name, tensor in checkpoint.tensors["average"].items()
-        }
-        self.ema.steps = checkpoint.state["ema_steps"]
-        for name, adam in (("generator", self.generator_step), ("discriminator", self.discriminator_step)):
-            unpack_optimizer(adam, checkpoint.tensors[f"{name}-optimizer"], checkpoint.state["groups"][name])
+        if state["processes"] != self.processes:
+            raise CheckpointError(
+                f"the run {self.run} was trained by {state['processes']} processes, these are {self.processes}; "
+                "go on with as many, or its batches would be others"
+            )
+        # A run that had ended was packed in its last epoch, whatever stages have been added since.
+        epoch = min(position.epoch, total_epochs(old) - 1)
+        self.players.unpack(checkpoint.tensors, state, schedule(self.recipe, epoch))
+        kept = checkpoint.tensors.get(f"place-{self.accelerator.process_index}")
+        self.place = None if kept is None else Place.unpack(kept, self.accelerator.device)
         self.position = position
-        self._shorten_log()
+        self._saved = position.step
         return True
 
     def pipeline(self) -> Vid2VidPipeline:
         """The pipeline as it would be published now, with the averaged weights."""
-        generator = Vid2VidGenerator.from_config(self.bare_generator.config)
-        self.ema.copy_to(generator)
         stage = schedule(self.recipe, total_epochs(self.recipe) - 1)
-        return Vid2VidPipeline(generator, self.task, size=stage.size)
+        return Vid2VidPipeline(self.players.averaged(), self.task, size=stage.size, first_frame=self.first_frame)
 
-    def _publish(self, folder: Path) -> None:
-        """Write the pipeline's folder beside its name, and exchange it for the older one when it is whole."""
-        beside, before = (folder.with_name(f".{folder.name}.{what}-{os.getpid()}") for what in ("part", "old"))
-        try:
-            for abandoned in folder.parent.glob(f".{folder.name}.*"):
-                shutil.rmtree(abandoned, ignore_errors=True)
-            self.pipeline().save_pretrained(beside)
-            without_paths(self.recipe).save(beside / "recipe.yaml")
-            if folder.exists():
-                folder.replace(before)
-            beside.replace(folder)
-        except (OSError, SafetensorError, ModelError) as error:
-            raise CheckpointError(
-                f"the pipeline {folder} cannot be written: {error}; free some space and resume"
-            ) from error
-        finally:
-            for rest in (beside, before):
-                shutil.rmtree(rest, ignore_errors=True)
+    def _epoch(self) -> Iterator[Progress]:
+        """Train what is left of the epoch; yields after every step."""
+        epoch = self.position.epoch
+        stage = schedule(self.recipe, epoch)
+        self.players.enter(stage)
+        groups = epoch_batches(self.sources, self.recipe, stage, epoch, self.processes)
+        todo = [share(group, self.accelerator.process_index, self.processes) for group in groups[self.position.batch :]]
+        for mine, clip in zip(todo, load(self.sources, todo, stage.size, self.workers), strict=True):
+            last = self.position.batch + 1 == len(groups)
+            for terms in self._clip(clip.to(self.accelerator.device), mine.weight, stage, last):
+                if self.accelerator.is_main_process:
+                    self.watch.look(self.position.step, epoch, stage, terms, self.players)
+                yield Progress(self.position, len(groups), total_epochs(self.recipe), terms)
 
-    def _place(self, network: Any) -> Any:
-        return network.to(self.accelerator.device, memory_format=self._layout)
+    def _clip(self, clip: Clip, weight: float, stage: Stage, last: bool) -> Iterator[dict[str, float]]:
+        """Walk a batch of clips, the last of an epoch or not, to its end; yields the terms after every step."""
+        self._weight = weight
+        walk = walk_clip(self.task, clip, self.players.bare, self.teacher)
+        place = self.place or begin(walk, self.players.bare, self._beginning(), stage.scales, self.first_frame)
+        while place.frame < walk.length:
+            stop = min(place.frame + stage.unroll, walk.length)
+            ends = last and stop == walk.length
+            place, terms = self._chunk(walk.chunk(place.frame, stop), place, clip.names, ends)
+            self.place = place
+            if stop == walk.length:
+                self.place = None
+                self.position = replace(self.position, batch=self.position.batch + 1)
+            if terms is not None:
+                yield terms
 
-    def _groups(self, stage: Stage, epoch: int) -> list[list[Window]]:
-        lengths = [source.length for source in self.sources]
-        windows = epoch_windows(lengths, stage.frames, self.recipe.flip, self.recipe.seed, epoch)
-        return batches(windows, stage.batch)
+    def _chunk(
+        self, chunk: Chunk, place: Place, names: tuple[str, ...], ends: bool
+    ) -> tuple[Place, dict[str, float] | None]:
+        """The gradients of one chunk, and a step of all networks where enough of them have come together.
 
-    def _clips(self, stage: Stage, groups: list[list[Window]]) -> Iterator[Clip]:
-        dataset = WindowDataset(self.sources, stage.size)
-        # The loader draws a seed for its workers at every start; from the global generator, that would break resuming.
-        seeds = torch.Generator().manual_seed(self.recipe.seed)
-        yield from DataLoader(dataset, batch_sampler=groups, collate_fn=collate, generator=seeds)
+        Whatever has come together when an epoch ``ends`` takes its step then: the next may train other scales.
+        """
+        position = self.position
+        steps = ends or self._added + 1 == self.recipe.optimizer.accumulate
+        self._added = 0 if steps else self._added + 1
+        # A pure function of where the run stands, so that resuming needs no state of random numbers.
+        torch.manual_seed((self.recipe.seed * 1_000_003 + position.chunk) * 4099 + self.accelerator.process_index)
+        with nullcontext() if steps else self.players.keeping_to_themselves():
+            rollout, memory = self.players.generator(chunk.encoded, place.memory)
+            terms = self._shared(self.objective(chunk, rollout, place.past, place.last(chunk)), names)
+        place = place.after(chunk, rollout, memory, self.objective.reach)
+        self.position = replace(position, chunk=position.chunk + 1, step=position.step + steps)
+        if not steps:
+            return place, None
+        self.players.step()
+        return place, terms
 
-    def _train_clip(self, clip: Clip, stage: Stage, epoch: int, number: int) -> dict[str, float]:
-        """Roll through a clip, one optimizer step of each network a chunk; the terms of its last chunk."""
-        features, where = encode_clip(self.task, clip)
-        if not self.bare_generator.has_foreground:
-            where = None
-        history = self.bare_generator.config.history
-        coin = random.Random(f"{self.recipe.seed}/{epoch}/{number}").random()
-        from_nothing = coin < self.recipe.from_nothing or clip.length <= history
-        first = 0 if from_nothing else history
-        seen = features[:, : max(first, 1)]
-        memory = self.bare_generator.begin(seen, None if from_nothing else clip.frames[:, :first])
-        flow, trust = self._truth(clip)
-        terms: dict[str, float] = {}
-        for start in range(first, clip.length, stage.unroll):
-            part = slice(start, min(start + stage.unroll, clip.length))
-            before = [max(t - 1, 0) for t in range(part.start, part.stop)]
-            encoded = Encoded(features[:, part], None if where is None else where[:, part])
-            chunk = Chunk(clip.frames[:, part], clip.frames[:, before], encoded, flow[:, part], trust[:, part])
-            memory, terms = self._train_chunk(chunk, memory, clip.names)
-            self.position = replace(self.position, step=self.position.step + 1)
-        return terms
+    def _beginning(self) -> FirstFrames:
+        """What the clips of the batch at hand begin with: the same on all processes."""
+        where = self.position
+        coin = random.Random(f"{self.recipe.seed}/{where.epoch}/{where.batch}")
+        kinds, shares = zip(*self.recipe.first_frames.items(), strict=True)
+        return cast(FirstFrames, coin.choices(kinds, shares)[0])
 
-    def _truth(self, clip: Clip) -> tuple[Tensor, Tensor]:
-        """True flow (B, T, 2, H, W) to the frame before, and its confidence; zero for the first frame."""
-        previous, current = clip.frames[:, :-1].flatten(0, 1), clip.frames[:, 1:].flatten(0, 1)
-        if clip.flow is not None:
-            flow = clip.flow.flatten(0, 1)
-        elif len(current):
-            self.teacher = self.teacher or flow_teacher(self.recipe.teacher.name, self.recipe.teacher.weights)
-            flow = self.teacher.flow(previous, current)
-        else:
-            flow = previous[:, :2]
-        trust = confidence(previous, current, flow)
-        shape = clip.frames.shape[0], clip.length - 1
-        padded = [nn.functional.pad(x.unflatten(0, shape), (0, 0, 0, 0, 0, 0, 1, 0)) for x in (flow, trust)]
-        return padded[0], padded[1]
+    def _backward(self, loss: Tensor) -> None:
+        self.accelerator.backward(loss * (self._weight / self.recipe.optimizer.accumulate))
 
-    def _train_chunk(self, chunk: Chunk, memory: Memory, names: tuple[str, ...]) -> tuple[Memory, dict[str, float]]:
-        """One step of the generator, then one of the discriminator, both from the weights before the chunk."""
-        last = memory.images[-1][:, -1]
-        rollout, memory = self.generator(chunk.encoded, memory)
-        rollout = rollout.map(Tensor.float)
-        condition = chunk.encoded.features.flatten(0, 1)
-        real, image, hallucinated = (x.flatten(0, 1) for x in (chunk.frames, rollout.image, rollout.hallucinated))
-        with self.accelerator.accumulate(self.generator, self.discriminator):
-            self.discriminator.requires_grad_(False)
-            terms = self._generator_terms(chunk, rollout, last)
-            total = self._weighted(terms, names)
-            self.accelerator.backward(total)
-            self.discriminator.requires_grad_(True)
-            fakes = torch.cat((image, hallucinated)).detach()
-            verdicts = self._judge(condition, torch.cat((real, fakes)))
-            judged_real, judged_image, judged_raw = _split(verdicts, 3)
-            loss = losses.gan_discriminator(judged_real, judged_image) + losses.gan_discriminator(
-                judged_real, judged_raw
-            )
-            self._finite("discriminator", loss, names)
-            self.accelerator.backward(loss)
-            for adam in (self.generator_step, self.discriminator_step):
-                adam.step()
-                adam.zero_grad()
-        self.ema.update(self.bare_generator)
-        named = {name: float(term.detach()) for name, term in terms.items()}
-        return memory.detach(), named | {"discriminator": float(loss.detach())}
+    def _shared(self, terms: Terms, names: tuple[str, ...]) -> dict[str, float]:
+        """The terms, averaged over all processes as the gradients are.
 
-    def _generator_terms(self, chunk: Chunk, rollout: Frame, last: Tensor) -> dict[str, Tensor]:
-        """Every term of eq. 5 that the recipe gives a weight, by its name there."""
-        weights = self.recipe.loss
-        condition = chunk.encoded.features.flatten(0, 1)
-        real, image, hallucinated = (x.flatten(0, 1) for x in (chunk.frames, rollout.image, rollout.hallucinated))
-        with torch.no_grad():
-            judged_real = self._judge(condition, real)
-        judged_image, judged_raw = _split(self._judge(condition, torch.cat((image, hallucinated))), 2)
-        terms = {
-            "gan": losses.gan_generator(judged_image) + losses.gan_generator(judged_raw),
-            "feature": losses.feature_matching(judged_real, judged_image)
-            + losses.feature_matching(judged_real, judged_raw),
-        }
-        if self.vgg is not None:
-            with self.accelerator.autocast():
-                with torch.no_grad():
-                    of_real = [m.float() for m in self.vgg(real)]
-                seen = self.vgg(torch.cat((image, hallucinated)))
-            of_image, of_raw = (list(maps) for maps in zip(*(m.float().chunk(2) for m in seen), strict=True))
-            terms["perceptual"] = losses.perceptual(of_real, of_image) + losses.perceptual(of_real, of_raw)
-        truth, trust = chunk.flow.flatten(0, 1), chunk.trust.flatten(0, 1)
-        if rollout.flow is not None and rollout.mask is not None:
-            flow = rollout.flow.flatten(0, 1)
-            terms["flow"] = losses.flow_endpoint(flow, truth, trust)
-            terms["warp"] = losses.flow_warping(flow, chunk.previous.flatten(0, 1), real, trust)
-            terms["mask"] = losses.mask_pull(rollout.mask.flatten(0, 1), trust)
-        before = torch.cat((last[:, None], rollout.image[:, :-1]), 1).flatten(0, 1)
-        terms["generated_warp"] = losses.generated_warping(image, before, truth, trust)
-        return {name: term for name, term in terms.items() if getattr(weights, name)}
+        Raises:
+            Vid2VidError: on all processes, when a term of any of them is no number.
+        """
+        ours = torch.stack([*terms.values()]) * self._weight
+        mean = cast(Tensor, self.accelerator.reduce(ours, "mean"))
+        values = dict(zip(terms, mean.tolist(), strict=True))
+        if not all(math.isfinite(value) for value in values.values()):
+            raise Vid2VidError(self._gathered([self._bad(terms, names)])[0])
+        return values
 
-    def _judge(self, condition: Tensor, frames: Tensor) -> losses.Judged:
-        """Frames (n·N, 3, H, W), n kinds of the same N, all given the same conditions (N, S, H, W)."""
-        repeated = condition.repeat(len(frames) // len(condition), 1, 1, 1)
-        return [[m.float() for m in maps] for maps in self.discriminator(repeated, frames)]
+    def _bad(self, terms: Terms, names: tuple[str, ...]) -> str | None:
+        for name, value in terms.items():
+            if not torch.isfinite(value):
+                return (
+                    f"the loss '{name}' became {float(value)} at step {self.position.step} on {', '.join(names)}; "
+                    "no step was taken: resume from the last checkpoint with a lower rate"
+                )
+        return None
 
-    def _weighted(self, terms: dict[str, Tensor], names: tuple[str, ...]) -> Tensor:
-        for name, term in terms.items():
-            self._finite(name, term, names)
-        weights = self.recipe.loss
-        return torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+    def _gathered(self, ours: list[Any]) -> list[Any]:
+        """What every process has to say, in their order, without the Nones."""
+        everyone = gather_object(ours) if self.processes > 1 else ours
+        return [one for one in everyone if one is not None]
 
-    def _finite(self, name: str, loss: Tensor, names: tuple[str, ...]) -> None:
-        if not torch.isfinite(loss):
-            raise Vid2VidError(
-                f"the loss '{name}' became {float(loss.detach())} at step {self.position.step} on {', '.join(names)}; "
-                "no step was taken: resume from the last checkpoint with a lower rate"
-            )
+    def _agreed(self, *wishes: bool) -> list[bool]:
+        """What any process wishes, all do."""
+        if self.processes == 1:
+            return list(wishes)
+        votes = torch.tensor(wishes, dtype=torch.float32, device=self.accelerator.device)
+        return [vote > 0 for vote in cast(Tensor, self.accelerator.reduce(votes, "sum")).tolist()]
 
-    def _shorten_log(self) -> None:
-        """Drop what came after the checkpoint: it is about to happen again."""
-        log = self.run / "log.jsonl"
-        if log.is_file():
-            lines = [line for line in log.read_text().splitlines() if _step(line) <= self.position.step]
-            log.write_text("".join(f"{line}\n" for line in lines))
+    def _vgg(self) -> VGG | None:
+        wanted = self.recipe.perceptual
+        if wanted == "none" or not self.recipe.loss.perceptual:
+            return None
+        return cast(VGG, self.players.place(perceptual_network(wanted, self.recipe.perceptual_weights)))
 
-    def _log(self, stage: Stage, terms: dict[str, float]) -> None:
-        line: dict[str, Any] = {"step": self.position.step, "epoch": self.position.epoch, "rate": stage.rate}
-        log = self.run / "log.jsonl"
-        try:
-            with log.open("a") as file:
-                file.write(json.dumps(line | {"time": round(time.time(), 1)} | terms) + "\n")
-        except OSError as error:
-            raise CheckpointError(f"the log {log} cannot be written: {error}; free some space and resume") from error
-
-
-def build_networks(recipe: Recipe, task: Task, source: ClipSource) -> tuple[Vid2VidGenerator, MultiscaleDiscriminator]:
-    """The networks that a recipe asks for; the foreground prior is on where the task has one and the recipe lets it.
-
-    Raises:
-        RecipeError: an argument of a network is unknown.
-    """
-    has_foreground = task.encode(source.condition(0, 1)).foreground is not None
-    asked = {"foreground": has_foreground} | recipe.generator
-    if asked["foreground"] and not has_foreground:
-        raise RecipeError(f"the recipe wants the foreground prior, but task '{recipe.task}' gives no foreground mask")
-    try:
-        generator = Vid2VidGenerator(condition_channels=task.channels, **asked)
-        discriminator = MultiscaleDiscriminator(inputs=task.channels + 3, **recipe.discriminator)
-    except TypeError as error:
-        raise RecipeError(f"the recipe's networks cannot be built: {error}") from error
-    for stage in recipe.stages:
-        if stage.height % generator.multiple or stage.width % generator.multiple:
-            raise RecipeError(
-                f"a stage trains at {stage.width}x{stage.height}; this generator needs both sides to be "
-                f"multiples of {generator.multiple}"
-            )
-    return generator, discriminator
-
-
-def _step(line: str) -> float:
-    """The step of a line of the log; infinity for one that was cut off."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
-
-
-def _split(judged: losses.Judged, kinds: int) -> list[losses.Judged]:
-    """What D said of several kinds of frames in one batch, kind by kind."""
-    pieces = [[m.chunk(kinds) for m in maps] for maps in judged]
-    return [[[m[kind] for m in maps] for maps in pieces] for kind in range(kinds)]
+    def _teacher(self) -> FlowTeacher | None:
+        """Nobody, where no term and no network needs a flow."""
+        bare, weights = self.players.bare, self.recipe.loss
+        warps = isinstance(bare, Vid2VidGenerator) and bare.config.flow
+        if warps or self.recipe.video_discriminator.strides or weights.generated_warp:
+            return LateTeacher(self.recipe.teacher)
+        return None
