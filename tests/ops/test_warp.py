@@ -108,3 +108,16 @@ def test_the_exact_flow_of_the_drawn_world_carries_each_frame_to_the_next():
     assert error.median() < 0.5
     assert (error < 2).float().mean() > 0.9
     assert (unmoved < 2).float().mean() < 0.7, "or standing still would pass too"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
+def test_a_flow_that_leads_nowhere_ends_no_process(value):
+    """PyTorch's own gradient at a place that is no number is a segmentation fault on the CPU."""
+    image = torch.rand(1, 3, 8, 12, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    flow = torch.zeros(1, 2, 8, 12)
+    flow[..., 3, 4] = value
+    warped = warp(image, flow.requires_grad_())
+    warped.sum().backward()
+    assert flow.grad.isfinite().all()
+    elsewhere = flow.detach().isfinite().all(1, keepdim=True) & (flow.detach().abs().amax(1, keepdim=True) < 1)
+    assert torch.equal(warped.detach()[elsewhere.expand_as(warped)], image.detach()[elsewhere.expand_as(image)])

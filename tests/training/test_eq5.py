@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.training.walks import cut
 from vid2vid_hub import losses
 from vid2vid_hub.data.clips import collate
 from vid2vid_hub.data.toy import ToyShapes, ToyWorld
@@ -96,10 +97,10 @@ class Moment:
         self.judges = {name: judge.double() for name, judge in build_judges(recipe, ToyShapes()).items()}
         clip = collate([ToyWorld(seed, 32, 48).draw(8).clip for seed in (0, 1)])
         walk = walk_clip(ToyShapes(), clip, self.generator, TEACHER)
-        given = [None if x is None else x.double() for x in vars(walk.encoded).values()]
+        given = [None if x is None else x.double() for x in vars(walk.encode(0, walk.length)).values()]
         boxes = walk.boxes.clone()
         boxes[1, 7] = 0  # one of the frames has nothing to look at
-        self.walk = Walk(walk.frames.double(), Encoded(*given), walk.flow.double(), walk.trust.double(), boxes)
+        self.walk = Walk(walk.frames.double(), cut(Encoded(*given)), walk.flow.double(), walk.trust.double(), boxes)
         place, self.made = begin(self.walk, self.generator, "zeros"), []
         with torch.no_grad():
             for start in (0, 2, 4):
@@ -368,7 +369,7 @@ def numbered(batch: int, length: int, channels: int, offset: float = 0.0) -> Ten
 def numbered_walk(batch: int, length: int) -> Walk:
     trust = torch.zeros(batch, length, 1, 8, 8)
     encoded = Encoded(numbered(batch, length, 2))
-    return Walk(numbered(batch, length, 3), encoded, numbered(batch, length, 2), trust)
+    return Walk(numbered(batch, length, 3), cut(encoded), numbered(batch, length, 2), trust)
 
 
 FRAMES = 20

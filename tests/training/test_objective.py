@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.released import load, rename_judge
+from tests.training.walks import cut
 from vid2vid_hub import losses
 from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
 from vid2vid_hub.nn.generator import Vid2VidGenerator
@@ -57,12 +58,12 @@ def test_the_released_training_step(shared: Path, record_property):
     )
     walk = Walk(
         data["real_B"][None],
-        Encoded(features, where),
+        cut(Encoded(features, where)),
         torch.cat((torch.zeros(2, 2, 64, 64), data["flow_ref"]))[None],
         torch.cat((torch.zeros(2, 1, 64, 64), data["conf_ref"]))[None],
     )
     memory = generator.begin(features[:, :2], walk.frames[:, :2])
-    rollout, _ = generator(walk.encoded_part(2, 5), memory)
+    rollout, _ = generator(walk.encode(2, 5), memory)
     for name, made in {"fake_B": rollout.image, "fake_raw": rollout.hallucinated, "flow": rollout.flow}.items():
         assert torch.allclose(made[0], data[name], atol=2e-3), name
     objective = Objective(recipe, judges)
@@ -110,7 +111,7 @@ def test_each_player_gets_the_gradient_of_its_own_terms(kind):
     boxes = torch.tensor((2, 4, 12, 14)).expand(1, 4, 4)
     encoded = Encoded(torch.rand(1, 4, 2, 16, 16), torch.rand(1, 4, 1, 16, 16).round())
     frames = torch.rand(1, 4, 3, 16, 16) * 2 - 1
-    walk = Walk(frames, encoded, torch.randn(1, 4, 2, 16, 16), torch.rand(1, 4, 1, 16, 16), boxes)
+    walk = Walk(frames, cut(encoded), torch.randn(1, 4, 2, 16, 16), torch.rand(1, 4, 1, 16, 16), boxes)
     memory = generator.begin(encoded.features[:, :2], frames[:, :2])
     chunk, last = walk.chunk(2, 4), memory.images[-1][:, -1]
     rollout, _ = generator(chunk.encoded, memory)

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vid2vid_hub.data.clips import PreparedClip, Window, encode_clip, read_clips, read_window
+from vid2vid_hub.data.clips import PreparedClip, Window, encode_clip, read_clips, read_window, stretch
 from vid2vid_hub.data.toy import ToyShapes
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
-from vid2vid_hub.training.rollout import roll_out, stretch
+from vid2vid_hub.training.rollout import roll_out
 from vid2vid_hub.types import Encoded
 
 SIZE = (32, 48)

@@ -329,6 +329,24 @@ def test_a_loss_that_is_no_number_names_itself_and_the_clip(tmp_path: Path, clip
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
+def test_an_estimated_flow_that_is_no_number_is_named_too(tmp_path: Path, clips, recipe):
+    """The way back through a warp by such a flow would end the whole process, with no word."""
+    trainer = Trainer(recipe(first_frames={"real": 1.0}), clips, tmp_path)
+    with torch.no_grad():
+        trainer.players.bare.networks[0].heads.flow[1].bias.fill_(torch.nan)
+    with pytest.raises(Vid2VidError, match=r"the loss '\w+' became nan at step 0 on \w\[\d:\d\]; no step was taken"):
+        trainer.fit()
+
+
+def test_a_network_that_is_lost_names_the_loss_too(tmp_path: Path, clips, recipe):
+    """Its flow is no number, by which pictures are warped, and through which gradients go back."""
+    trainer = Trainer(recipe(first_frames=REAL), clips, tmp_path)
+    with torch.no_grad():
+        trainer.players.bare.networks[0].heads.flow[1].bias[0] = torch.nan
+    with pytest.raises(Vid2VidError, match="the loss 'flow' became nan at step 0"):
+        trainer.fit()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_no_step_is_taken_either_when_it_is_the_discriminators(
     tmp_path: Path, clips, recipe, monkeypatch, value: float
@@ -417,8 +435,9 @@ def test_the_shares_of_first_frames_are_kept(tmp_path: Path, clips, recipe, imag
     counts = Counter(drawn)
     for kind, share in shares.items():
         assert counts[kind] / 600 == pytest.approx(share, abs=0.06)
-    trainer.position = Position(0, 3, chunk=99)
-    assert trainer._beginning() == drawn[3], "a pure function of the batch, whatever happened before"
+    for number, before in enumerate(drawn[:60]):
+        trainer.position = Position(number // 20, number % 20, chunk=number * 11, step=number)
+        assert trainer._beginning() == before, "a pure function of the batch, whatever happened before"
 
 
 # The clips
@@ -474,14 +493,14 @@ def test_the_truth_of_the_first_frame_is_not_trusted(tmp_path: Path, clips, reci
     assert torch.equal(walk.flow[:, 1:], clip.flow)
     assert torch.equal(walk.trust[0, 1:], confidence(clip.frames[0, :-1], clip.frames[0, 1:], clip.flow[0]))
     assert 0.2 < walk.trust[:, 1:].mean() <= 1
-    assert walk.encoded.flow is None, "who estimates the flow is not given it"
+    assert walk.encode(0, 4).flow is None, "who estimates the flow is not given it"
 
 
 def test_a_generator_that_takes_flow_is_given_the_true_one(tmp_path: Path, clips, recipe):
     trainer = Trainer(recipe(generator=SMALL | {"given_flow": True}), clips, tmp_path)
     batch = collate([read_window(clip, Window(0, 0, 4)) for clip in clips])
     walk = walk_clip(trainer.task, batch, trainer.players.bare, trainer.teacher)
-    assert torch.equal(walk.encoded.flow[:, 1:], batch.flow)
+    assert torch.equal(walk.encode(0, 4).flow[:, 1:], batch.flow)
     chunk = walk.chunk(2, 4)
     assert torch.equal(chunk.encoded.flow, batch.flow[:, 1:])
     assert torch.equal(chunk.previous, batch.frames[:, 1:3])

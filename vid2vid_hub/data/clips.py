@@ -297,6 +297,17 @@ def resize(clip: Clip, size: tuple[int, int]) -> Clip:
     )
 
 
+def stretch(clip: Clip, start: int, stop: int) -> Clip:
+    """Frames ``start`` to ``stop - 1`` of a clip, with the flow between them."""
+    return replace(
+        clip,
+        frames=clip.frames[:, start:stop],
+        maps=clip.maps[:, start:stop],
+        instances=None if clip.instances is None else clip.instances[:, start:stop],
+        flow=None if clip.flow is None else clip.flow[:, start : stop - 1],
+    )
+
+
 def mirror(clip: Clip) -> Clip:
     """The clip seen in a mirror: everything left to right, and flow's x turned round."""
     flow = clip.flow

@@ -23,6 +23,9 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     # Half-precision coordinates miss by a pixel on wide pictures, so places are never computed in less than float32.
     exact = torch.promote_types(torch.promote_types(image.dtype, flow.dtype), torch.float32)
     flow = flow.to(exact)
+    # The gradient of grid_sample at a place that is no number ends the process on the CPU; that must not be the last
+    # that is heard of a training that diverged.
+    flow = flow.masked_fill(flow.isnan(), 0)
     x = torch.arange(width, device=flow.device, dtype=exact) + flow[:, 0]
     y = torch.arange(height, device=flow.device, dtype=exact)[:, None] + flow[:, 1]
     grid = torch.stack((_normalised(x, width), _normalised(y, height)), -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -34,10 +35,15 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Walk:
-    """A batch of whole clips, encoded, with the true motion of all frames; tensors as in :class:`Chunk`."""
+    """A batch of whole clips, with the true motion of all frames; tensors as in :class:`Chunk`.
+
+    Attributes:
+        encode: gives the encoded conditions of frames ``start`` to ``stop`` - 1 when they are asked for: those of a
+            whole clip would be the largest thing in memory.
+    """
 
     frames: Tensor
-    encoded: Encoded
+    encode: Callable[[int, int], Encoded]
     flow: Tensor
     trust: Tensor
     boxes: Tensor | None = None
@@ -54,16 +60,11 @@ class Walk:
         return Chunk(
             self.frames[:, part],
             self.frames[:, before],
-            self.encoded_part(start, stop),
+            self.encode(start, stop),
             self.flow[:, part],
             self.trust[:, part],
             None if self.boxes is None else self.boxes[:, part],
         )
-
-    def encoded_part(self, start: int, stop: int) -> Encoded:
-        """The encoded conditions of those frames."""
-        where, flow = (x if x is None else x[:, start:stop] for x in (self.encoded.foreground, self.encoded.flow))
-        return Encoded(self.encoded.features[:, start:stop], where, flow)
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from vid2vid_hub.types import Clip, Encoded
 GIB = 2**30
 NOT_COUNTED = (
     "Not counted: the CUDA context (about 0.5 GiB), workspaces of cuDNN, what the allocator loses between its blocks, "
-    "the networks of a flow teacher and of generated first frames, what encoding a clip takes for a moment before it "
-    "is learned from, and the copy of the gradients that each of several processes keeps to exchange them."
+    "the networks of a flow teacher and of generated first frames, what encoding a chunk takes for a "
+    "moment, and the copy of the gradients that each of several processes keeps to exchange them."
 )
 
 Context = Callable[[], AbstractContextManager[Any]]
@@ -44,7 +44,7 @@ class Estimate:
         weights: of all networks, float32 also under autocast.
         optimizer: Adam's two moments of everything that learns.
         average: the moving average of the generator's weights.
-        clip: a batch of clips: frames, conditions, also encoded, true motion, and what is remembered between chunks.
+        clip: a batch of clips: frames, conditions, true motion, and what is remembered between chunks.
         gradients: of everything that learns.
         activations: what a step holds beyond all of these at its peak, mostly what is kept for the way back.
     """
@@ -151,18 +151,23 @@ class _Rehearsal:
 
         self.clip = Clip(maps(3), maps(task.maps).to(torch.uint8), None, maps(2, stage.frames - 1))
         flow = maps(2)
-        encoded = Encoded(
-            maps(task.channels),
-            maps(1) if generator.has_foreground else None,
-            flow if generator.takes_flow else None,
-        )
+
+        def encode(start: int, stop: int) -> Encoded:
+            return Encoded(
+                maps(task.channels, stop - start),
+                maps(1, stop - start) if generator.has_foreground else None,
+                flow[:, start:stop] if generator.takes_flow else None,
+            )
+
         boxes = torch.tensor((0, 0, width, height), device=device).expand(stage.batch, stage.frames, 4)
-        self.walk = Walk(self.clip.frames, encoded, flow, maps(1), boxes)
+        self.walk = Walk(self.clip.frames, encode, flow, maps(1), boxes)
         start = stage.frames - min(stage.unroll, stage.frames)
-        images = self.walk.frames[:, :start] if start else None
-        memory = generator.begin(encoded.features[:, : max(start, 1)], images, stage.scales)
-        seen = min(start, self.objective.reach)
-        self.place = Place(start, memory, Past(maps(3, seen), maps(3, seen), maps(2, seen)))
+        seen = slice(max(start - generator.history, 0), start)
+        images = self.walk.frames[:, seen] if start else None
+        features = encode(seen.start, max(start, 1)).features
+        memory = generator.begin(features, images, stage.scales)
+        reach = min(start, self.objective.reach)
+        self.place = Place(start, memory, Past(maps(3, reach), maps(3, reach), maps(2, reach)))
 
     @property
     def adams(self) -> list[torch.optim.Optimizer]:
@@ -174,8 +179,7 @@ class _Rehearsal:
         """What there is before the chunk, beside weights."""
         walk, place = self.walk, self.place
         clip = (self.clip.frames, self.clip.maps, self.clip.flow)
-        encoded = (walk.encoded.features, walk.encoded.foreground, walk.flow, walk.trust)
-        return [*clip, *encoded, *place.memory.features, *place.memory.images, *vars(place.past).values()]
+        return [*clip, walk.flow, walk.trust, *place.memory.features, *place.memory.images, *vars(place.past).values()]
 
     @property
     def gradients(self) -> int:

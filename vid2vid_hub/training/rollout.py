@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from vid2vid_hub.data.clips import ClipSource, Window, encode_clip, read_window
+from vid2vid_hub.data.clips import ClipSource, Window, encode_clip, read_window, stretch
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.nn.frozen import FlowTeacher
 from vid2vid_hub.tasks import Task
@@ -90,17 +90,6 @@ def roll_out(
             frame, memory = network.step(memory, features[:, 0], foreground, flow)
         generated.append(frame.map(lambda tensor: tensor.float().cpu()))
     return Rollout(Frame.stack(generated), stretch(clip, first, clip.length))
-
-
-def stretch(clip: Clip, start: int, stop: int) -> Clip:
-    """Frames ``start`` to ``stop - 1`` of a clip, with the flow between them."""
-    return replace(
-        clip,
-        frames=clip.frames[:, start:stop],
-        maps=clip.maps[:, start:stop],
-        instances=None if clip.instances is None else clip.instances[:, start:stop],
-        flow=None if clip.flow is None else clip.flow[:, start : stop - 1],
-    )
 
 
 def _flow(clip: Clip, teacher: FlowTeacher | None, device: torch.device) -> Tensor | None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from vid2vid_hub.data.clips import encode_clip
+from vid2vid_hub.data.clips import encode_clip, stretch
 from vid2vid_hub.nn.frozen import FlowTeacher, confidence, flow_teacher
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.tasks import Task
@@ -74,7 +74,7 @@ class LateTeacher:
 
 
 def walk_clip(task: Task, clip: Clip, generator: Generator, teacher: FlowTeacher | None) -> Walk:
-    """Encode a batch of clips and find its true motion.
+    """A batch of clips with its true motion.
 
     Args:
         task: encodes, and says where people look.
@@ -82,10 +82,14 @@ def walk_clip(task: Task, clip: Clip, generator: Generator, teacher: FlowTeacher
         generator: whether it has the foreground prior, and whether the true flow is given to it.
         teacher: of the flow where it is not cached; None where nobody needs a flow: it is then zero and not trusted.
     """
-    features, where = encode_clip(task, clip)
     flow, trust = _truth(clip, teacher)
-    encoded = Encoded(features, where if generator.has_foreground else None, flow if generator.takes_flow else None)
-    return Walk(clip.frames, encoded, flow, trust, _boxes(task, clip))
+
+    def encode(start: int, stop: int) -> Encoded:
+        features, where = encode_clip(task, stretch(clip, start, stop))
+        given = flow[:, start:stop] if generator.takes_flow else None
+        return Encoded(features, where if generator.has_foreground else None, given)
+
+    return Walk(clip.frames, encode, flow, trust, _boxes(task, clip))
 
 
 def begin(
@@ -108,9 +112,9 @@ def begin(
     """
     history = generator.history
     if kind == "zeros" or walk.length <= history or not history:
-        memory = generator.begin(walk.encoded.features[:, :1], None, scales)
+        memory = generator.begin(walk.encode(0, 1).features, None, scales)
         return Place(0, memory, Past.nothing(walk.frames))
-    features = walk.encoded.features[:, :history]
+    features = walk.encode(0, history).features
     images = walk.frames[:, :history]
     if kind == "generated" and first_frame is not None:
         with torch.no_grad():
