@@ -119,5 +119,6 @@ def test_a_flow_that_leads_nowhere_ends_no_process(value):
     warped = warp(image, flow.requires_grad_())
     warped.sum().backward()
     assert flow.grad.isfinite().all()
-    elsewhere = flow.detach().isfinite().all(1, keepdim=True) & (flow.detach().abs().amax(1, keepdim=True) < 1)
-    assert torch.equal(warped.detach()[elsewhere.expand_as(warped)], image.detach()[elsewhere.expand_as(image)])
+    untouched = torch.ones_like(warped, dtype=torch.bool)
+    untouched[..., 3, 4] = False
+    torch.testing.assert_close(warped[untouched], image[untouched])

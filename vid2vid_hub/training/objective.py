@@ -84,14 +84,7 @@ class Objective:
         self.weights |= dict.fromkeys(strides(recipe), (weights.video, weights.video_feature))
         self.reach = history_length(recipe.video_discriminator.frames, recipe.video_discriminator.strides)
 
-    def __call__(
-        self,
-        chunk: Chunk,
-        rollout: Frame,
-        past: Past,
-        last: Tensor,
-        heed: Callable[[Terms], object] = lambda terms: None,
-    ) -> Terms:
+    def __call__(self, chunk: Chunk, rollout: Frame, past: Past, last: Tensor) -> Terms:
         """Leave the gradient of eq. 5 on the parameters of the generator and of all discriminators.
 
         Args:
@@ -99,8 +92,6 @@ class Objective:
             rollout: what was generated, with the generator's graph.
             past: what D_V saw before.
             last: (B, 3, H, W), the generated frame before the chunk.
-            heed: hears all terms before the generator's graph is walked, and raises where one is no number: the way
-                back through a warp by such a flow ends the whole process.
 
         Returns:
             Every term without its weight, a scalar without a graph, by its name.
@@ -112,7 +103,6 @@ class Objective:
         if self.vgg is not None:
             terms |= self._perceptual(self.vgg, chunk, leaves)
         terms |= self._direct(chunk, leaves, last)
-        heed(terms)
         # An output that no term looked at pulls by nothing: several processes wait for whatever it was made from.
         pulls = [
             (getattr(rollout, f.name).float() * (0.0 if leaf.grad is None else leaf.grad)).sum()
@@ -237,9 +227,8 @@ class Objective:
         if weights.generated_warp:
             made_before = torch.cat((last[:, None].float(), leaves.image[:, :-1]), 1).flatten(0, 1)
             terms["generated_warp"] = losses.generated_warping(leaves.image.flatten(0, 1), made_before, truth, trust)
-        total = _sum(getattr(weights, name) * term for name, term in terms.items()) if terms else None
-        if total is not None and torch.isfinite(total):  # who is not finite is stopped by `heed`
-            total.backward()
+        if terms:
+            _sum(getattr(weights, name) * term for name, term in terms.items()).backward()
         return {name: term.detach() for name, term in terms.items()}
 
 

@@ -258,15 +258,13 @@ class Trainer:
         torch.manual_seed((self.recipe.seed * 1_000_003 + position.chunk) * 4099 + self.accelerator.process_index)
         with nullcontext() if steps else self.players.keeping_to_themselves():
             rollout, memory = self.players.generator(chunk.encoded, place.memory)
-            shared: dict[str, float] = {}
-            last = place.last(chunk)
-            self.objective(chunk, rollout, place.past, last, lambda terms: shared.update(self._shared(terms, names)))
+            terms = self._shared(self.objective(chunk, rollout, place.past, place.last(chunk)), names)
         place = place.after(chunk, rollout, memory, self.objective.reach)
         self.position = replace(position, chunk=position.chunk + 1, step=position.step + steps)
         if not steps:
             return place, None
         self.players.step()
-        return place, shared
+        return place, terms
 
     def _beginning(self) -> FirstFrames:
         """What the clips of the batch at hand begin with: the same on all processes."""
