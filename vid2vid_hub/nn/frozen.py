@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -14,13 +14,6 @@ from vid2vid_hub.ops.warp import warp
 
 CONFIDENT_BELOW = 0.02
 """A flow is trusted where the summed squared colour error of its warp, images in [-1, 1], stays below this (C.3)."""
-
-
-class FlowTruth(NamedTuple):
-    """Reference flow (N, 2, H, W) in pixels, current to previous frame, and its confidence (N, 1, H, W), 0 or 1."""
-
-    flow: Tensor
-    confidence: Tensor
 
 
 class FlowTeacher(Protocol):

@@ -109,7 +109,8 @@ class Objective:
             for f in fields(Frame)
             if (leaf := getattr(leaves, f.name)) is not None and leaf.requires_grad
         ]
-        self.backward(torch.stack(pulls).sum())
+        if pulls:
+            self.backward(torch.stack(pulls).sum())
         return terms
 
     def _questions(self, chunk: Chunk, leaves: Frame, past: Past) -> Iterator[tuple[str, Question]]:

@@ -286,7 +286,8 @@ class Trainer:
         mean = cast(Tensor, self.accelerator.reduce(ours, "mean"))
         values = dict(zip(terms, mean.tolist(), strict=True))
         if not all(math.isfinite(value) for value in values.values()):
-            raise Vid2VidError(self._gathered([self._bad(terms, names)])[0])
+            bad = self._gathered([self._bad(terms, names)])
+            raise Vid2VidError(bad[0] if bad else f"the losses of all processes overflow at step {self.position.step}")
         return values
 
     def _bad(self, terms: Terms, names: tuple[str, ...]) -> str | None:
