@@ -17,7 +17,14 @@ from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from torch import Tensor
 
 from vid2vid_hub.data.clips import ClipSource
-from vid2vid_hub.errors import CheckpointError, DatasetError, RecipeError, StoppedError, Vid2VidError
+from vid2vid_hub.errors import (
+    CheckpointError,
+    DatasetError,
+    ModelError,
+    RecipeError,
+    StoppedError,
+    Vid2VidError,
+)
 from vid2vid_hub.nn.frozen import FlowTeacher
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.perceptual import VGG, perceptual_network
@@ -315,7 +322,10 @@ class Trainer:
         wanted = self.recipe.perceptual
         if wanted == "none" or not self.recipe.loss.perceptual:
             return None
-        return cast(VGG, self.players.place(perceptual_network(wanted, self.recipe.perceptual_weights)))
+        try:
+            return cast(VGG, self.players.place(perceptual_network(wanted, self.recipe.perceptual_weights)))
+        except ModelError as error:
+            raise ModelError(f"{error} as perceptual_weights; 'perceptual: none' trains without") from error
 
     def _teacher(self) -> FlowTeacher | None:
         """Nobody, where no term and no network needs a flow."""
