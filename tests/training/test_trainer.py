@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -763,6 +764,15 @@ def test_a_start_that_is_another_generator_is_refused(tmp_path: Path, theirs, ou
     with pytest.raises(RecipeError, match=r"is not the recipe's: \d+ weights have no place .* give both the same"):
         continue_from(generator, str(tmp_path))
     assert same(copied(generator), before)
+
+
+def test_a_resumed_run_needs_its_start_no_more(tmp_path: Path, clips, toy_data: Path, recipe):
+    start = Trainer(recipe({"epochs": 1}), clips, tmp_path / "small").fit()
+    save_recipe(recipe(start=str(start), checkpoint_minutes=0.0), tmp_path / "recipe.yaml")
+    with pytest.raises(KilledError):
+        start_run(toy_data, tmp_path / "run", recipe=tmp_path, report=kill_after(2))
+    shutil.rmtree(start)
+    assert start_run(toy_data, tmp_path / "run", resume=True) == tmp_path / "run" / "pipeline"
 
 
 def test_a_start_that_is_not_there_is_named(tmp_path: Path, clips, recipe):

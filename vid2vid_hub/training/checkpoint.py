@@ -78,6 +78,11 @@ def save_checkpoint(run: Path, step: int, checkpoint: Checkpoint) -> Path:
     return final
 
 
+def has_checkpoints(run: Path) -> bool:
+    """Whether a run has any, whole or damaged."""
+    return bool(_checkpoints(run))
+
+
 def load_checkpoint(run: Path) -> Checkpoint | None:
     """The newest checkpoint that is whole, or None if the run has none at all.
 

@@ -9,6 +9,7 @@ from typing import cast
 from vid2vid_hub.data.open import open_clips
 from vid2vid_hub.errors import CheckpointError, RecipeError
 from vid2vid_hub.tasks import get_task
+from vid2vid_hub.training.checkpoint import has_checkpoints
 from vid2vid_hub.training.parse import load_recipe, own_recipe, save_recipe
 from vid2vid_hub.training.recipe import Recipe
 from vid2vid_hub.training.trainer import Report, Trainer
@@ -50,8 +51,9 @@ def start_run(
     found = find_recipe(task, kept if resume else recipe, changes)
     own = get_task(found.task, found.task_config)
     clips, held_out = (open_clips(data, split, own) for split in ("train", "val"))
-    trainer = Trainer(found, clips, run, held_out=held_out, workers=workers)
-    if resume:
+    resumes = resume and has_checkpoints(run)
+    trainer = Trainer(found, clips, run, held_out=held_out, workers=workers, resumes=resumes)
+    if resumes:
         trainer.resume()
     first = trainer.accelerator.is_main_process
     if first:

@@ -84,6 +84,7 @@ class Trainer:
         run: folder for checkpoints, log, samples and the pipeline.
         held_out: clips for validation and samples; may be none.
         workers: processes that read clips ahead.
+        resumes: whether :meth:`resume` will find a checkpoint: then the recipe's ``start`` need not be there any more.
 
     Raises:
         RecipeError, TaskError, ModelError: the recipe asks for what is not there.
@@ -98,6 +99,7 @@ class Trainer:
         *,
         held_out: Sequence[ClipSource] = (),
         workers: int = 0,
+        resumes: bool = False,
     ) -> None:
         if not sources:
             raise DatasetError("the dataset has no training clips")
@@ -109,7 +111,7 @@ class Trainer:
         self.first_frame = None
         if recipe.first_frame is not None:
             self.first_frame = load_first_frame(recipe.first_frame, self.task).to(self.accelerator.device)
-        self.players = Players(recipe, self.task, self.accelerator)
+        self.players = Players(replace(recipe, start=None) if resumes else recipe, self.task, self.accelerator)
         self.teacher = self._teacher()
         self.objective = Objective(
             recipe,
