@@ -233,7 +233,7 @@ class Recipe:
         flip: share of the clips that are mirrored.
         ema: decay a step of the averaged generator that is saved; 0 saves the generator itself.
         precision: "no" for float32, "bf16" for autocast in bfloat16.
-        checkpointing: compute activations twice instead of keeping them: less memory, a third more time.
+        checkpointing: compute the activations of the generator twice instead of keeping them: less memory, more time.
         checkpoint_minutes: how often the run is saved.
         watch: what a person sees meanwhile.
         seed: of everything random.
