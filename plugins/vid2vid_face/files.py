@@ -27,9 +27,11 @@ def reads(source: Path) -> bool:
 
 
 def read(source: Path, size: tuple[int, int] | None) -> Iterator[Condition]:
-    """Read landmarks in blocks of at most eight frames; their maps are empty.
+    """Read landmarks in blocks of at most eight frames; their maps are empty, or the ``edges`` of an .npz.
 
-    An empty text file says that there is no face in its frame. Files are taken in the order of their names.
+    An empty text file says that there is no face in its frame. Files are taken in the order of their names. An .npz holds
+    ``points``, floats (T, 68, 3) of x, y, confidence; ``size``, (height, width); and if you like ``edges``, uint8
+    (T, height, width), 255 on the edges of the real frames.
 
     Args:
         source: for which :func:`reads` is true.
@@ -76,7 +78,7 @@ def _read_text(path: Path) -> Tensor:
 def _read_npz(source: Path, size: tuple[int, int] | None) -> Iterator[Condition]:
     try:
         with source.open("rb") as file, np.load(file, allow_pickle=False) as held:
-            arrays = {name: held[name] for name in ("points", "size") if name in held.files}
+            arrays = {name: held[name] for name in ("points", "size", "edges") if name in held.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ConditionError(f"'{source}' cannot be read as .npz ({error}); write it with numpy.savez") from error
     points = arrays.get("points", np.zeros(0))
@@ -96,10 +98,17 @@ def _read_npz(source: Path, size: tuple[int, int] | None) -> Iterator[Condition]
         )
     drawn_for = size if own is None else (int(own[0]), int(own[1]))
     assert drawn_for is not None
+    edges = arrays.get("edges")
+    if edges is not None and (edges.shape != (len(points), *drawn_for) or edges.dtype != np.uint8):
+        raise ConditionError(
+            f"'edges' in '{source}' are {edges.dtype} {edges.shape}; they must be uint8 {(len(points), *drawn_for)}"
+        )
     for first in range(0, len(points), BLOCK):
-        block = _condition(torch.from_numpy(points[first : first + BLOCK].astype(np.float32)), drawn_for)
+        span = slice(first, first + BLOCK)
+        maps = None if edges is None else torch.from_numpy(edges[span])[:, None]
+        block = _condition(torch.from_numpy(points[span].astype(np.float32)), drawn_for, maps)
         yield block if size is None else block.resized(size)
 
 
-def _condition(points: Tensor, size: tuple[int, int]) -> Condition:
-    return Condition(torch.zeros(len(points), 1, *size, dtype=torch.uint8), points=points)
+def _condition(points: Tensor, size: tuple[int, int], maps: Tensor | None = None) -> Condition:
+    return Condition(torch.zeros(len(points), 1, *size, dtype=torch.uint8) if maps is None else maps, points=points)

@@ -200,7 +200,7 @@ class SketchToFace(Task):
         return files.read(source, size)
 
     def draw(self, seed: int, frames: int, size: tuple[int, int]) -> Iterator[Observed]:
-        """A drawn talking head; who it is and how it acts depends on the seed.
+        """A drawn talking head; how it acts depends on the seed, and who it is on which sixteen the seed is of.
 
         Raises:
             TaskError: the picture is too small to draw a face in.

@@ -101,3 +101,17 @@ def test_what_is_no_npz_is_named(tmp_path: Path, content: bytes):
     (tmp_path / "face.npz").write_bytes(content)
     with pytest.raises(ConditionError, match=r"face.npz' cannot be read as .npz"):
         list(SketchToFace().read(tmp_path / "face.npz", (8, 8)))
+
+
+def test_an_npz_may_hold_the_edges_of_its_frames(tmp_path: Path):
+    edges = (np.random.default_rng(0).random((9, 12, 16)) < 0.2).astype(np.uint8) * 255
+    held = {"points": np.ones((9, 68, 3), np.float32), "size": (12, 16)}
+    np.savez_compressed(tmp_path / "face.npz", edges=edges, **held)
+    read = list(SketchToFace().read(tmp_path / "face.npz"))
+    assert [len(one) for one in read] == [8, 1]
+    assert np.array_equal(np.concatenate([one.maps[:, 0] for one in read]), edges)
+    np.savez_compressed(tmp_path / "wrong.npz", edges=edges[:, :-1], **held)
+    with pytest.raises(
+        ConditionError, match=r"'edges' in .* are uint8 \(9, 11, 16\); they must be uint8 \(9, 12, 16\)"
+    ):
+        list(SketchToFace().read(tmp_path / "wrong.npz"))

@@ -22,6 +22,9 @@ Picture = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
 Float = npt.NDArray[np.float32]
 SMALLEST = 16
+"""Pixels of height and width."""
+VIDEOS = 16
+"""Seeds that share a person."""
 
 
 class Portrait:
@@ -72,10 +75,11 @@ def talk(seed: int, size: tuple[int, int]) -> Iterator[tuple[Picture, Points]]:
     """A talking head without end: frames uint8 (H, W, 3) RGB and their landmarks float64 (68, 2).
 
     Args:
-        seed: who talks and how; the same seed is the same video.
+        seed: who talks and how; the same seed is the same video. Sixteen seeds in a row, from a multiple of sixteen on,
+            are videos of one person in one place: a network learns one person from several videos.
         size: (height, width) in pixels.
     """
-    portrait = Portrait(seed, size)
+    portrait = Portrait(seed // VIDEOS, size)
     for expression in perform(seed):
         yield portrait.paint(expression)
 
