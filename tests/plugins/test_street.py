@@ -338,6 +338,20 @@ def test_onnx_segmentation_agrees_with_people_on_a_real_street(shared: Path):
     assert accuracy >= 0.88
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", "abcde")
+def test_the_road_is_found_on_every_real_frame(shared: Path, clip: str):
+    path = shared / "data" / "street" / "videos" / f"udacity_highway_{clip}.mp4"
+    if not path.is_file():
+        pytest.skip(f"needs the street clips, and there is no file {path}")
+    task = SegToStreet(segmenter=str(shared / "data" / "weights" / "evit_b0_576x1024.onnx"))
+    with av.open(str(path)) as video:
+        chosen = [frame.to_ndarray(format="rgb24") for t, frame in enumerate(video.decode(video=0)) if t % 20 == 0]
+    absent = task.missing(task.extract(torch.from_numpy(np.stack(chosen)).permute(0, 3, 1, 2).contiguous()))
+    print(f"{clip}: the road is found on {absent.count(None)} of {len(absent)} frames")
+    assert absent == [None] * len(chosen)
+
+
 def test_data_of_another_segmenter_may_be_trained_on_but_not_that_of_other_labels(tmp_path: Path):
     config = SegToStreet(segmenter="mine.onnx").config()
     (tmp_path / "dataset.json").write_text(
