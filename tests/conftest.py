@@ -73,7 +73,7 @@ def toy_data(toy_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     materials = [Material(toy_videos / f"{name}.mp4", toy_videos / f"{name}.mkv") for name in "abc"]
     output = tmp_path_factory.mktemp("data") / "toy"
-    return prepare(materials, output, ToyShapes(), held_out=[HeldOut("c")], teacher=flow_teacher())
+    return prepare(materials, output, ToyShapes(), held_out=[HeldOut("c")], teacher=flow_teacher()).folder
 
 
 @pytest.fixture(scope="session")

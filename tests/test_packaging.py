@@ -15,7 +15,9 @@ import pytest
 import vid2vid_hub
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"accelerate", "cv2", "diffusers", "gradio", "numpy", "torch", "torchvision", "transformers", "vid2vid_street"}
+PLUGINS = {path.name for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").is_file()}
+STARTERS = ("dance-starter", "face-starter", "future-starter", "street-starter")
+HEAVY = {"accelerate", "cv2", "diffusers", "gradio", "numpy", "ray", "torch", "torchvision", "transformers", *PLUGINS}
 
 
 def run(*command: str | Path, **env: str) -> str:
@@ -71,25 +73,23 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.wheel
-def test_the_wheel_holds_package_plugins_starter_and_licence(wheel: Path) -> None:
+def test_the_wheel_holds_package_plugins_starters_and_licence(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    sources = {
-        str(path.relative_to(root))
-        for root, package in ((ROOT, "vid2vid_hub"), (ROOT / "plugins", "vid2vid_street"))
-        for path in (root / package).rglob("*.py")
-    }
-    starter = ROOT / "pipelines/street-starter"
+    roots = [(ROOT, "vid2vid_hub"), *((ROOT / "plugins", plugin) for plugin in PLUGINS)]
+    sources = {str(path.relative_to(root)) for root, package in roots for path in (root / package).rglob("*.py")}
     data = {
-        f"vid2vid_hub/starters/street-starter/{path.relative_to(starter)}"
-        for path in starter.rglob("*")
+        f"vid2vid_hub/starters/{path.relative_to(ROOT / 'pipelines')}"
+        for starter in STARTERS
+        for path in (ROOT / "pipelines" / starter).rglob("*")
         if path.is_file()
     }
     assert sources | data <= names
+    assert {f"{plugin}/recipe.yaml" for plugin in PLUGINS - {"vid2vid_mediapipe"}} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"vid2vid_hub", "vid2vid_street"}
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"vid2vid_hub", *PLUGINS}
     assert not [name for name in names if name.endswith((".pyc", ".pth", ".bin", ".ckpt"))]
-    assert wheel.stat().st_size < 25e6
+    assert wheel.stat().st_size < 60e6
 
 
 @pytest.mark.wheel
@@ -116,5 +116,5 @@ def test_the_installed_wheel_runs_outside_the_checkout(
     assert Path(where.strip()).is_relative_to(site)
     assert "generate" in run(site / "bin/vid2vid-hub", "--help", PYTHONPATH=str(site))
     tasks = run(site / "bin/vid2vid-hub", "tasks", PYTHONPATH=str(site))
-    assert "seg2street" in tasks
-    assert "toy" in tasks
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert tasks.split() == sorted(project["entry-points"]["vid2vid_hub.tasks"])

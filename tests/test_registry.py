@@ -66,7 +66,7 @@ def test_an_installed_plugin_is_listed_and_made(install: Install) -> None:
 
 
 def test_our_own_tasks_enter_by_the_same_door() -> None:
-    assert {"seg2street", "toy"} <= set(list_tasks())
+    assert {"past2future", "pose2dance", "seg2street", "sketch2face", "toy"} <= set(list_tasks())
     assert list_tasks() == sorted(list_tasks())
 
 

@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, tee
+from itertools import chain, islice, tee
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vid2vid_hub.data.encode import VideoWriter
 from vid2vid_hub.data.pictures import picture_blocks
 from vid2vid_hub.data.video import open_video
 from vid2vid_hub.errors import ConditionError
+from vid2vid_hub.past import Past
 from vid2vid_hub.pipeline import FirstFrames, Vid2VidPipeline
 from vid2vid_hub.tasks import Task
 from vid2vid_hub.types import Condition
@@ -30,13 +32,15 @@ class Rendered:
 
 
 def is_condition(task: Task, source: Path) -> bool:
-    """Whether a file or folder holds conditions of the task, judged by its first picture, or real frames.
+    """Whether a file or folder holds conditions of the task or real frames, judged by its kind or its first picture.
 
-    One channel is always a condition; colours are one if the task can read them.
+    What the task reads in its own way is a condition, so is one channel; colours are one if the task can parse them.
 
     Raises:
         VideoError: there is no picture to judge.
     """
+    if task.reads(source):
+        return True
     with open_video(source) as reader:
         first = next(picture_blocks(reader.frames(0, 1)))
     if first.shape[1] == 1:
@@ -56,6 +60,7 @@ def render(
     fps: Fraction | float,
     first_frames: FirstFrames | None = None,
     side_by_side: bool = False,
+    skip: int = 0,
     report: Callable[[int], None] = lambda frames: None,
 ) -> Rendered:
     """Generate a video into a file, in constant memory; files appear under their names only when they are whole.
@@ -67,7 +72,8 @@ def render(
         fps: frames a second.
         first_frames: as in :meth:`Vid2VidPipeline.stream`.
         side_by_side: also write ``<output>-side-by-side`` with the condition on the left.
-        report: called with the number of frames done.
+        skip: how many frames at the start are not written.
+        report: called with the number of frames written.
 
     Raises:
         VideoError, ConditionError, TaskError, ModelError: as in :meth:`Vid2VidPipeline.stream`, or the disk is full.
@@ -79,14 +85,65 @@ def render(
     with ExitStack() as files:
         video = files.enter_context(VideoWriter(output, fps))
         pair = files.enter_context(VideoWriter(beside, fps)) if beside else None
-        previews = _previews(pipeline.task, shown)
-        for frame in pipeline.stream(condition=driving, first_frames=first_frames):
+        previews = islice(_previews(pipeline.task, shown), skip, None)
+        for frame in islice(pipeline.stream(condition=driving, first_frames=first_frames), skip, None):
             video.write(frame)
             if pair is not None:
                 pair.write(np.concatenate((next(previews), frame), 1))
             count += 1
             report(count)
     return Rendered(output, beside, count)
+
+
+def render_futures(
+    pipeline: Vid2VidPipeline,
+    past: Past,
+    output: Path,
+    *,
+    future: int,
+    samples: int = 1,
+    seed: int = 0,
+    fps: Fraction | float,
+    first_frames: FirstFrames | None = None,
+    side_by_side: bool = False,
+    report: Callable[[int], None] = lambda frames: None,
+) -> Iterator[Rendered]:
+    """What may come after a past, each future in a file of its own: OUTPUT is the likeliest, OUTPUT-2, … are drawn.
+
+    Args:
+        pipeline: with a forecaster.
+        past: from :meth:`Vid2VidPipeline.past`.
+        output: as in :func:`render`.
+        future: frames of each.
+        samples: how many futures.
+        seed: of those that are drawn; the same seed draws the same ones.
+        fps: frames a second.
+        first_frames: "generated" or "zeros", for a past without pictures.
+        side_by_side: as in :func:`render`, with the forecast condition on the left.
+        report: called with the number of frames written, of all futures together.
+
+    Yields:
+        Every future when it is written.
+
+    Raises:
+        VideoError, ConditionError, TaskError, ModelError: as in :meth:`Vid2VidPipeline.stream`, or the disk is full.
+    """
+    for number in range(samples):
+        random = torch.Generator().manual_seed(seed + number) if number else None
+
+        def count(frames: int, before: int = number * future) -> None:
+            report(before + frames)
+
+        yield render(
+            pipeline,
+            pipeline.ahead(past, future, random),
+            output.with_name(f"{output.stem}-{number + 1}{output.suffix}") if number else output,
+            fps=fps,
+            first_frames=first_frames if past.frames is None else past.frames,
+            side_by_side=side_by_side,
+            skip=len(past.condition),
+            report=count,
+        )
 
 
 def _previews(task: Task, conditions: Iterable[Condition]) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:

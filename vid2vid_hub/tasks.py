@@ -7,18 +7,19 @@ class. Listing reads metadata and imports nothing; :func:`get_task` imports the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vid2vid_hub.errors import TaskError
+from vid2vid_hub.errors import ConditionError, TaskError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
 
-    from vid2vid_hub.types import Condition, Encoded
+    from vid2vid_hub.types import Condition, Encoded, Observed
 
 GROUP = "vid2vid_hub.tasks"
 
@@ -63,6 +64,19 @@ class Task(ABC):
         """C, the number of maps in a :class:`Condition` of this task."""
         return 1
 
+    @property
+    def points(self) -> int:
+        """P, the number of key points in a :class:`Condition` of this task; 0 for tasks that know none."""
+        return 0
+
+    @property
+    def mirrored(self) -> tuple[int, ...] | None:
+        """Which point of a picture is which in its mirror image, or None where each stays what it is.
+
+        Point i of the mirror image is point ``mirrored[i]`` of the picture: a left hand becomes a right one.
+        """
+        return None
+
     @abstractmethod
     def encode(self, condition: Condition) -> Encoded:
         """Turn compact uint8 (T, C, H, W) into network features (T, S, H, W), on the condition's own device.
@@ -86,14 +100,89 @@ class Task(ABC):
         """
         raise TaskError(f"task '{self.name}' cannot extract its condition from real frames; give the condition itself")
 
+    def observe(self, blocks: Iterable[Tensor]) -> Iterator[Observed]:
+        """Find the condition in one unbroken shot, a few frames at a time: uint8 (n, 3, H, W) RGB.
+
+        What holds over time lives in here: ids that follow objects, smoothing, a crop that follows, short gaps.
+        The same number of frames comes out as goes in, in order and all of one size, in memory that does not grow with
+        the shot: causal, or with a look-ahead of at most 64 frames.
+
+        Raises:
+            TaskError: as in :meth:`extract`.
+            ConditionError: names the frame, counted from the shot's start.
+        """
+        from vid2vid_hub.types import Observed
+
+        first = 0
+        for frames in blocks:
+            try:
+                condition = self.extract(frames)
+            except ConditionError as error:
+                raise error.moved(first) from error
+            yield Observed(frames, condition)
+            first += len(frames)
+
+    def missing(self, condition: Condition) -> list[str | None]:
+        """What is not there in each frame and makes it useless, such as "no person"; None where all is well."""
+        return [None] * len(condition)
+
+    def augment(self, condition: Condition, random: Generator) -> Condition:
+        """Vary the condition of a stretch of training; called once for it, ``random`` being its own."""
+        return condition
+
+    def measure(self, conditions: Iterable[Condition]) -> dict[str, Any]:
+        """Settings that the task learns from the conditions that it is trained with, as JSON values.
+
+        ``prepare`` keeps them with the dataset, training with the pipeline. Their keys are in ``extraction``.
+        """
+        return {}
+
+    def reads(self, source: Path) -> bool:
+        """Whether a file or folder holds conditions that are no pictures, which :meth:`read` understands."""
+        return False
+
+    def read(self, source: Path, size: tuple[int, int] | None = None) -> Iterator[Condition]:
+        """Read conditions that are no pictures, a few frames at a time.
+
+        Args:
+            source: for which :meth:`reads` is true.
+            size: (height, width) of the video that they belong to, if there is one.
+
+        Raises:
+            ConditionError: they are damaged, or of another kind; or their size cannot be known.
+        """
+        raise TaskError(f"task '{self.name}' reads its conditions from pictures only, and {source} holds none")
+
+    def draw(self, seed: int, frames: int, size: tuple[int, int]) -> Iterator[Observed]:
+        """Draw a video whose condition is known exactly, for trying the task without data.
+
+        Args:
+            seed: what is seen and how it moves.
+            frames: how many.
+            size: (height, width).
+
+        Raises:
+            TaskError: the task draws nothing.
+        """
+        raise TaskError(f"task '{self.name}' has no drawn world; prepare real videos")
+
     def parse(self, pictures: Tensor) -> Condition:
         """Read conditions drawn as pictures, uint8 (T, C', H, W): C' is 1 for grey or palette indices, 3 for RGB.
+
+        By default the channels are the maps; colours that are all grey count as one channel.
 
         Raises:
             ConditionError: these pictures are not conditions of this task.
         """
         from vid2vid_hub.types import Condition
 
+        if self.maps == 1 and pictures.shape[1] == 3 and (pictures == pictures[:, :1]).all():
+            pictures = pictures[:, :1]
+        if pictures.shape[1] != self.maps:
+            raise ConditionError(
+                f"a condition of {self.name} has {self.maps} maps a frame, and these pictures have {pictures.shape[1]} "
+                "channels"
+            )
         return Condition(pictures)
 
     def preview(self, condition: Condition) -> Tensor:
@@ -114,9 +203,51 @@ class Task(ABC):
         """
         return None
 
+    @property
+    def frame_classes(self) -> int | None:
+        """K, where what the generator makes is no picture but a label map of K classes; None for pictures.
+
+        Frames are then (T, K, H, W): 2p - 1, p being the probability of each class.
+        """
+        return None
+
+    def target(self, frames: Tensor, condition: Condition) -> Tensor:
+        """What a generator of this task learns to make of a stretch of video: by default its frames.
+
+        Args:
+            frames: the real ones, float (T, 3, H, W) in [-1, 1].
+            condition: theirs, at the same size.
+
+        Returns:
+            float (T, 3, H, W), or (T, K, H, W) where there are ``frame_classes``, in [-1, 1].
+        """
+        return frames
+
+    def forecast(
+        self, network: Any, condition: Condition, frames: int, random: Generator | None = None
+    ) -> Iterator[Condition]:
+        """Say what the condition of the next frames will be, a few at a time.
+
+        Args:
+            network: the pipeline's forecaster, a ``Vid2VidGenerator`` on its own device.
+            condition: of the last frames that were observed, at least one.
+            frames: how many to forecast.
+            random: draws one of the possible futures; None gives the likeliest.
+
+        Raises:
+            TaskError: the task cannot look ahead, or not with this network.
+        """
+        raise TaskError(f"task '{self.name}' cannot forecast; give the condition of every frame")
+
+    _parts: Mapping[str, nn.Module] = MappingProxyType({})
+
     def parts(self) -> dict[str, nn.Module]:
-        """Networks of the task's own that are saved with the pipeline."""
-        return {}
+        """Networks of the task's own that are saved with the pipeline, by their names there: "forecaster" is one."""
+        return dict(self._parts)
+
+    def adopt(self, parts: Mapping[str, nn.Module]) -> None:
+        """Take the networks that :meth:`parts` names from now on: trained ones, or those that a pipeline came with."""
+        self._parts = dict(parts)
 
 
 def list_tasks() -> list[str]:

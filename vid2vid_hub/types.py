@@ -29,10 +29,13 @@ class Condition:
     Attributes:
         maps: uint8 (T, C, H, W); what the C maps mean is the task's business.
         instances: int32 (T, 1, H, W) object ids, or None; an id names the same object throughout a video.
+        points: float32 (T, P, 3) key points, or None: x and y in pixels of the maps, (0, 0) the centre of the top left
+            one, and confidence in [0, 1]; 0 where a point is not there. They may lie outside the picture.
     """
 
     maps: Tensor
     instances: Tensor | None = None
+    points: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.maps.ndim != 4 or self.maps.dtype != torch.uint8:
@@ -46,13 +49,25 @@ class Condition:
                     f"instances must be int32 {expected} beside maps {tuple(self.maps.shape)}, "
                     f"not {self.instances.dtype} {tuple(self.instances.shape)}"
                 )
+        if self.points is not None:
+            shape = tuple(self.points.shape)
+            if len(shape) != 3 or (shape[0], shape[2]) != (len(self.maps), 3) or self.points.dtype != torch.float32:
+                raise ConditionError(
+                    f"points must be float32 ({len(self.maps)}, P, 3) beside {len(self.maps)} frames of maps, "
+                    f"not {self.points.dtype} {shape}"
+                )
 
     def __len__(self) -> int:
         return len(self.maps)
 
     def __getitem__(self, frames: slice) -> Condition:
         """The condition of some of the frames, e.g. ``condition[4:8]``."""
-        return Condition(self.maps[frames], None if self.instances is None else self.instances[frames])
+        return self.map(lambda tensor: tensor[frames])
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Condition:
+        """The same change to every tensor that is there, where it means the same for all: frames, devices."""
+        tensors = self.maps, self.instances, self.points
+        return Condition(*(None if tensor is None else change(tensor) for tensor in tensors))  # type: ignore[arg-type]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -60,7 +75,7 @@ class Condition:
         return self.maps.shape[2], self.maps.shape[3]
 
     def resized(self, size: tuple[int, int]) -> Condition:
-        """The condition at another (height, width), by nearest pixels: values are chosen, never mixed."""
+        """The condition at another (height, width): maps by nearest pixels, never mixed; points move along exactly."""
         if size == self.size:
             return self
         rows, columns = (
@@ -68,11 +83,43 @@ class Condition:
             for new, old in zip(size, self.size, strict=True)
         )
         instances = None if self.instances is None else self.instances[..., rows, :][..., columns]
-        return Condition(self.maps[..., rows, :][..., columns], instances)
+        return Condition(self.maps[..., rows, :][..., columns], instances, resized_points(self.points, self.size, size))
 
     def to(self, device: torch.device | str) -> Condition:
         """The same condition on another device."""
-        return Condition(self.maps.to(device), None if self.instances is None else self.instances.to(device))
+        return self.map(lambda tensor: tensor.to(device))
+
+
+def resized_points(points: Tensor | None, old: tuple[int, int], new: tuple[int, int]) -> Tensor | None:
+    """Key points (..., P, 3) of a picture that is resized from one (height, width) to another."""
+    if points is None or new == old:
+        return points
+    scale = points.new_tensor((new[1] / old[1], new[0] / old[0], 1))
+    half = points.new_tensor((0.5, 0.5, 0))
+    return torch.where(points[..., 2:] > 0, (points + half) * scale - half, points)
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a person should know about a frame, counted from the block's start, and that is no error."""
+
+    frame: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a task saw in a stretch of real video.
+
+    Attributes:
+        frames: uint8 (T, 3, H, W) RGB, as the task looks at them: the video's own, or a crop that follows somebody.
+        condition: of those frames, at their size.
+        notes: what a person should know about it.
+    """
+
+    frames: Tensor
+    condition: Condition
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +148,7 @@ class Clip:
         instances: int32 (B, T, 1, H, W) or None.
         flow: float (B, T-1, 2, H, W), pixels, from each frame 1..T-1 back to its predecessor, or None when not cached.
         names: where each of the B clips came from, for error messages.
+        points: float32 (B, T, P, 3) key points, or None.
     """
 
     frames: Tensor
@@ -108,11 +156,18 @@ class Clip:
     instances: Tensor | None = None
     flow: Tensor | None = None
     names: tuple[str, ...] = ()
+    points: Tensor | None = None
 
     @property
     def length(self) -> int:
         """T, the number of frames."""
         return self.frames.shape[1]
+
+    @property
+    def condition(self) -> Condition:
+        """The conditions of all clips one after the other, B·T frames."""
+        tensors = self.maps, self.instances, self.points
+        return Condition(*(None if tensor is None else tensor.flatten(0, 1) for tensor in tensors))  # type: ignore[arg-type]
 
     def to(self, device: torch.device | str) -> Clip:
         """The same clip on another device."""
@@ -123,6 +178,8 @@ class Clip:
 @dataclass(frozen=True)
 class Frame:
     """What one step of the generator makes, at its finest scale; with a T axis after B it is a rollout.
+
+    Pictures have 3 channels; label maps of K classes have K, 2p - 1 of the probability p of each.
 
     Attributes:
         image: float (B, 3, H, W), the finished frame x̃.
@@ -159,7 +216,8 @@ class Memory:
 
     Attributes:
         features: per scale, coarsest first, float (B, L, S, H_s, W_s).
-        images: per scale, coarsest first, float (B, L, 3, H_s, W_s) in [-1, 1]; zeros where nothing was seen yet.
+        images: per scale, coarsest first, float (B, L, C, H_s, W_s) in [-1, 1], C as in :class:`Frame`; zeros where
+            nothing was seen yet.
         started: whether ``images`` holds a real or generated last frame; if not, the next step cannot warp.
     """
 

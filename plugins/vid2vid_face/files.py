@@ -29,8 +29,8 @@ def reads(source: Path) -> bool:
 def read(source: Path, size: tuple[int, int] | None) -> Iterator[Condition]:
     """Read landmarks in blocks of at most eight frames; their maps are empty, or the ``edges`` of an .npz.
 
-    An empty text file says that there is no face in its frame. Files are taken in the order of their names. An .npz holds
-    ``points``, floats (T, 68, 3) of x, y, confidence; ``size``, (height, width); and if you like ``edges``, uint8
+    An empty text file says that there is no face in its frame. Files are taken in the order of their names. An .npz
+    holds ``points``, floats (T, 68, 3) of x, y, confidence; ``size``, (height, width); and if you like ``edges``, uint8
     (T, height, width), 255 on the edges of the real frames.
 
     Args:

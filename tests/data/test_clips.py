@@ -1,6 +1,7 @@
 """What prepare writes is what training reads: exact conditions, every frame in one split, honest stretches."""
 
 import json
+import re
 from collections import Counter
 from fractions import Fraction
 
@@ -13,6 +14,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from vid2vid_hub.data import prepare as module
+from vid2vid_hub.data import writer
 from vid2vid_hub.data.clips import (
     Description,
     Window,
@@ -99,7 +101,7 @@ def material(tmp_path_factory, video):
 def dataset(tmp_path_factory, material, video):
     folder = tmp_path_factory.mktemp("prepared") / "data"
     held_out = [HeldOut.parse("drive:14:")]
-    return prepare([material], folder, TASK, held_out=held_out, teacher=KnownFlow(video, without=[13]))
+    return prepare([material], folder, TASK, held_out=held_out, teacher=KnownFlow(video, without=[13])).folder
 
 
 @pytest.fixture
@@ -158,7 +160,7 @@ def test_videos_and_extracted_conditions(tmp_path, video):
         Material(tmp_path / "other.mp4", None, save(tmp_path / "ids", video.instances[4:9])),
     ]
     seen = []
-    folder = prepare(given, tmp_path / "data", TASK, report=lambda name, frames: seen.append((name, frames)))
+    folder = prepare(given, tmp_path / "data", TASK, report=lambda name, frames: seen.append((name, frames))).folder
     drawn, extracted = open_clips(folder, "train", TASK)
     assert seen == [("lossless", 4), ("other", 5)]
     assert (drawn.fps, extracted.fps) == (30, Fraction(30000, 1001))
@@ -173,7 +175,7 @@ def test_videos_and_extracted_conditions(tmp_path, video):
 @pytest.mark.parametrize("size", [None, (32, 36)])
 def test_odd_sides_and_other_sizes(tmp_path, size):
     odd = ToyWorld(1, 35, 51).draw(3)
-    folder = prepare([saved(tmp_path, odd)], tmp_path / "data", TASK, size=size)
+    folder = prepare([saved(tmp_path, odd)], tmp_path / "data", TASK, size=size).folder
     (clip,) = read_clips(folder, "train")
     expected = odd.condition.resized(size or (35, 51))
     assert clip.size == expected.size == tuple(clip.frames(0, 3).shape[2:])
@@ -184,7 +186,7 @@ def test_odd_sides_and_other_sizes(tmp_path, size):
 def test_ids_of_a_task_stay_exact_when_resized(tmp_path, video):
     folder = prepare(
         [Material(save(tmp_path / "v", video.frames[:2]))], tmp_path / "data", CountingToy(), size=(32, 32)
-    )
+    ).folder
     condition = read_clips(folder, "train")[0].condition(0, 2)
     assert torch.equal(condition.instances, condition.maps.int() + 2**30 + 1)
 
@@ -212,7 +214,7 @@ def test_every_frame_is_in_exactly_one_split(tmp_path, material):
     held_out = [HeldOut("drive", 3, 6), HeldOut("drive", 5, 8), HeldOut("drive", 19)]
     seen = []
     report = lambda name, frames: seen.append((name, frames))  # noqa: E731
-    folder = prepare([material], tmp_path / "data", TASK, held_out=held_out, report=report)
+    folder = prepare([material], tmp_path / "data", TASK, held_out=held_out, report=report).folder
     assert seen[2:4] == [("drive-00008", 8), ("drive-00008", 11)]
     spans = {
         split: [(int(clip.name[-5:]), clip.length) for clip in read_clips(folder, split)] for split in ("train", "val")
@@ -225,7 +227,7 @@ def test_every_frame_is_in_exactly_one_split(tmp_path, material):
 
 
 def test_a_whole_video_held_out_keeps_its_name(tmp_path, material):
-    folder = prepare([material], tmp_path / "data", TASK, held_out=[HeldOut.parse("drive")])
+    folder = prepare([material], tmp_path / "data", TASK, held_out=[HeldOut.parse("drive")]).folder
     assert [clip.name for clip in read_clips(folder, "val")] == ["drive"]
     assert read_clips(folder, "train") == []
 
@@ -320,11 +322,17 @@ class Refused:
 
 @pytest.mark.parametrize("wrong", [name for name in vars(Refused) if not name.startswith("_")])
 def test_what_is_wrong_is_named_and_nothing_is_left(tmp_path, video, wrong):
-    other = saved(tmp_path / "in", ToyWorld(8, 32, 32).draw(1), "other")
+    (tmp_path / "in").mkdir()
     material, words = getattr(Refused, wrong)(tmp_path / "in", video)
     with pytest.raises((DatasetError, ConditionError, VideoError), match=words):
-        prepare([other, material], tmp_path / "data", TASK)
+        prepare([material], tmp_path / "data", TASK)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    other = saved(tmp_path / "in", ToyWorld(8, 32, 32).draw(1), "other")
+    prepared = prepare([material, other], tmp_path / "data", TASK)
+    assert [clip.name for clip in read_clips(tmp_path / "data", "train")] == ["other"]
+    (failure,) = prepared.failed
+    assert failure.video == material.video
+    assert re.search(words, str(failure.error))
 
 
 def test_a_label_is_found_in_its_frame_behind_a_cut(tmp_path, video):
@@ -364,7 +372,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, material, vide
     def full(*_):
         raise error
 
-    monkeypatch.setattr(module, "save_file", full)
+    monkeypatch.setattr(writer.VideoWriter, "write", full)
     with pytest.raises(DatasetError, match=r"cannot be written to .*data: .*No space left"):
         prepare([material], tmp_path / "data", TASK, teacher=KnownFlow(video))
     assert not list(tmp_path.iterdir())
@@ -439,7 +447,7 @@ def test_a_broken_line_is_named(copy, line, words):
 def test_damaged_flow_is_named(copy):
     (clip,) = read_clips(copy, "train")
     (clip.folder / clip.flow_file_name).write_bytes(b"no flow")
-    with pytest.raises(DatasetError, match=r"flow\.safetensors does not hold cached flow"):
+    with pytest.raises(DatasetError, match=r"flow\.safetensors does not hold the flow of its clip"):
         clip.flow(0, 3)
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from vid2vid_face import SketchToFace
 from vid2vid_face.landmarks import LANDMARKS, LINES, MIRRORED, PARTS
+from vid2vid_hub import Vid2VidPipeline
 from vid2vid_hub.errors import ConditionError, TaskError
+from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.types import Condition
 
 SIZE = (40, 48)
@@ -227,3 +230,20 @@ def test_importing_the_plugin_imports_nothing_heavy():
     code = f"import sys, vid2vid_face; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_trained_pipeline_takes_another_way_of_extracting_and_no_other_features(tmp_path: Path):
+    task = SketchToFace()
+    network = Vid2VidGenerator(condition_channels=task.channels, base_channels=4, downsamples=1, blocks=2)
+    pipeline = Vid2VidPipeline(network, task)
+    learned = task.measure(seen.condition for seen in task.draw(0, 16, (64, 64)))
+    pipeline.adapt(retarget="parts", crop=True, **learned)
+    assert (pipeline.task.retarget, pipeline.task.crop, pipeline.task.config() | learned) == (
+        "parts",
+        True,
+        pipeline.task.config(),
+    )
+    pipeline.save_pretrained(tmp_path)
+    assert Vid2VidPipeline.from_pretrained(tmp_path).task.config() == pipeline.task.config()
+    with pytest.raises(TaskError, match=r"'canny' is fixed in a trained pipeline of sketch2face; free to change: crop"):
+        pipeline.adapt(canny=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from vid2vid_hub.data.maps import open_instances, open_maps
 from vid2vid_hub.data.video import open_video
 from vid2vid_hub.errors import DatasetError
 from vid2vid_hub.tasks import Task
-from vid2vid_hub.types import Clip, Condition
+from vid2vid_hub.types import Clip, Condition, resized_points
 
 FORMAT = 1
 SPLITS = ("train", "val")
@@ -72,6 +72,7 @@ class PreparedClip:
     condition_file_name: str
     instances_file_name: str | None = None
     flow_file_name: str | None = None
+    points_file_name: str | None = None
 
     def frames(self, start: int, stop: int) -> Tensor:
         """See :class:`ClipSource`."""
@@ -84,22 +85,26 @@ class PreparedClip:
         """See :class:`ClipSource`."""
         with open_maps(self.folder / self.condition_file_name, channels=self.maps) as reader:
             maps = reader.read(start, stop)
+        points = self._stored(self.points_file_name, "points", start, stop)
         if self.instances_file_name is None:
-            return Condition(maps)
+            return Condition(maps, points=points)
         with open_instances(self.folder / self.instances_file_name) as reader:
-            return Condition(maps, reader.read(start, stop))
+            return Condition(maps, reader.read(start, stop), points)
 
     def flow(self, start: int, stop: int) -> Tensor | None:
         """See :class:`ClipSource`."""
-        if self.flow_file_name is None:
+        return self._stored(self.flow_file_name, "flow", start, stop - 1)
+
+    def _stored(self, file_name: str | None, key: str, start: int, stop: int) -> Tensor | None:
+        if file_name is None:
             return None
-        path = self.folder / self.flow_file_name
+        path = self.folder / file_name
         try:
             with safe_open(path, "pt") as file:
-                flow: Tensor = file.get_slice("flow")[start : stop - 1]
+                tensor: Tensor = file.get_slice(key)[start:stop]
         except (OSError, SafetensorError) as error:
-            raise DatasetError(f"{path} does not hold cached flow ({error}); run prepare again") from error
-        return flow.float()
+            raise DatasetError(f"{path} does not hold the {key} of its clip ({error}); run prepare again") from error
+        return tensor.float()
 
     def record(self) -> dict[str, Any]:
         """The line of ``metadata.jsonl``."""
@@ -115,6 +120,7 @@ class PreparedClip:
             "condition_file_name": self.condition_file_name,
             "instances_file_name": self.instances_file_name,
             "flow_file_name": self.flow_file_name,
+            "points_file_name": self.points_file_name,
         }
 
     @classmethod
@@ -130,7 +136,7 @@ class PreparedClip:
             clip = cls(folder=folder, size=size, fps=Fraction(fields.pop("fps")), **fields)
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise DatasetError(f"{folder / 'metadata.jsonl'}: the line {record} is not a clip: {error}") from error
-        for key in ("frames_file_name", "condition_file_name", "instances_file_name", "flow_file_name"):
+        for key in (name for name in clip.__dataclass_fields__ if name.endswith("_file_name")):
             file = getattr(clip, key)
             if file is not None and not _inside(folder, str(file)):
                 raise DatasetError(
@@ -147,12 +153,21 @@ def _inside(folder: Path, file: str) -> bool:
 
 @dataclass(frozen=True)
 class Description:
-    """``dataset.json``: what all clips of a dataset folder share."""
+    """``dataset.json``: what all clips of a dataset folder share.
+
+    Attributes:
+        task: what the conditions belong to.
+        task_config: its settings.
+        flow: whose flow is cached, or None.
+        format: of the folder.
+        measured: settings that the task learned from the clips (:meth:`Task.measure`); a training takes them over.
+    """
 
     task: str
     task_config: dict[str, Any]
     flow: str | None
     format: int = FORMAT
+    measured: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Description:
@@ -201,12 +216,13 @@ def read_clips(folder: Path, split: str) -> list[PreparedClip]:
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a clip: which one, from which frame, how many, mirrored or not."""
+    """A stretch of a clip: which one, from which frame, how many, mirrored or not; ``seed`` lets the task vary it."""
 
     clip: int
     start: int
     length: int
     flip: bool = False
+    seed: int | None = None
 
 
 def epoch_windows(lengths: Sequence[int], frames: int, flip: float, seed: int, epoch: int) -> list[Window]:
@@ -231,7 +247,8 @@ def epoch_windows(lengths: Sequence[int], frames: int, flip: float, seed: int, e
         windows += [Window(clip, start, take) for start in range(offset, length - take + 1, take)]
     order = torch.randperm(len(windows), generator=generator).tolist()
     mirrored = (torch.rand(len(windows), generator=generator) < flip).tolist()
-    return [replace(windows[i], flip=flip) for i, flip in zip(order, mirrored, strict=True)]
+    seeds = torch.randint(2**31, (len(windows),), generator=generator).tolist()
+    return [replace(windows[i], flip=flip, seed=own) for i, flip, own in zip(order, mirrored, seeds, strict=True)]
 
 
 def batches(windows: Sequence[Window], size: int) -> list[list[Window]]:
@@ -246,39 +263,44 @@ def batches(windows: Sequence[Window], size: int) -> list[list[Window]]:
     return [*done, *groups.values()]
 
 
-def read_window(source: ClipSource, window: Window, size: tuple[int, int] | None = None) -> Clip:
+def read_window(
+    source: ClipSource, window: Window, size: tuple[int, int] | None = None, task: Task | None = None
+) -> Clip:
     """Read a stretch as a batch of one.
 
     Args:
         source: the clip.
         window: which stretch of it.
         size: (height, width) to resize to; labels and ids by the nearest pixel, never mixed.
+        task: varies the condition of a window with a seed, and says which points a mirror exchanges.
     """
     stop = window.start + window.length
     condition = source.condition(window.start, stop)
+    if task is not None and window.seed is not None:
+        condition = task.augment(condition, torch.Generator().manual_seed(window.seed))
     frames = source.frames(window.start, stop).float().div(127.5).sub(1)
     clip = Clip(
         frames[None],
         condition.maps[None],
-        None if condition.instances is None else condition.instances[None],
+        _batch_of_one(condition.instances),
         _batch_of_one(source.flow(window.start, stop)),
         (f"{source.name}[{window.start}:{stop}]",),
+        _batch_of_one(condition.points),
     )
     if size is not None:
         clip = resize(clip, size)
-    return mirror(clip) if window.flip else clip
+    return mirror(clip, None if task is None else task.mirrored) if window.flip else clip
 
 
 def collate(clips: Sequence[Clip]) -> Clip:
-    """Clips of equal length and size to one batch; flow stays only if all have it."""
-    flows = [clip.flow for clip in clips]
-    instances = [clip.instances for clip in clips]
+    """Clips of equal length and size to one batch; instances, flow and points stay only if all have them."""
     return Clip(
         torch.cat([clip.frames for clip in clips]),
         torch.cat([clip.maps for clip in clips]),
-        None if any(i is None for i in instances) else torch.cat([i for i in instances if i is not None]),
-        None if any(f is None for f in flows) else torch.cat([f for f in flows if f is not None]),
+        _together([clip.instances for clip in clips]),
+        _together([clip.flow for clip in clips]),
         tuple(name for clip in clips for name in clip.names),
+        _together([clip.points for clip in clips]),
     )
 
 
@@ -294,6 +316,7 @@ def resize(clip: Clip, size: tuple[int, int]) -> Clip:
         maps=_interpolate(clip.maps, size, mode="nearest-exact"),
         instances=None if clip.instances is None else _nearest_ids(clip.instances, size),
         flow=None if clip.flow is None else _interpolate(clip.flow, size, mode="bilinear", antialias=True) * scale,
+        points=resized_points(clip.points, (height, width), size),
     )
 
 
@@ -305,16 +328,29 @@ def stretch(clip: Clip, start: int, stop: int) -> Clip:
         maps=clip.maps[:, start:stop],
         instances=None if clip.instances is None else clip.instances[:, start:stop],
         flow=None if clip.flow is None else clip.flow[:, start : stop - 1],
+        points=None if clip.points is None else clip.points[:, start:stop],
     )
 
 
-def mirror(clip: Clip) -> Clip:
-    """The clip seen in a mirror: everything left to right, and flow's x turned round."""
+def mirror(clip: Clip, mirrored: Sequence[int] | None = None) -> Clip:
+    """The clip seen in a mirror: everything left to right, and flow's x turned round.
+
+    Args:
+        clip: a batch of any size.
+        mirrored: as in :attr:`Task.mirrored`.
+    """
     flow = clip.flow
     if flow is not None:
         flow = flow.flip(-1) * flow.new_tensor((-1.0, 1.0)).view(1, 1, 2, 1, 1)
     instances = None if clip.instances is None else clip.instances.flip(-1)
-    return replace(clip, frames=clip.frames.flip(-1), maps=clip.maps.flip(-1), instances=instances, flow=flow)
+    points = clip.points
+    if points is not None:
+        points = points if mirrored is None else points[..., list(mirrored), :]
+        x, y, confidence = points.unbind(-1)
+        points = torch.stack((torch.where(confidence > 0, clip.frames.shape[-1] - 1 - x, x), y, confidence), -1)
+    return replace(
+        clip, frames=clip.frames.flip(-1), maps=clip.maps.flip(-1), instances=instances, flow=flow, points=points
+    )
 
 
 def encode_clip(task: Task, clip: Clip) -> tuple[Tensor, Tensor | None]:
@@ -323,13 +359,17 @@ def encode_clip(task: Task, clip: Clip) -> tuple[Tensor, Tensor | None]:
     Returns:
         features (B, T, S, H, W), and the foreground mask (B, T, 1, H, W) where the task has one.
     """
-    every = "b t c h w -> (b t) c h w"
-    instances = None if clip.instances is None else rearrange(clip.instances, every)
-    encoded = task.encode(Condition(rearrange(clip.maps, every), instances))
+    encoded = task.encode(clip.condition)
     batched = "(b t) c h w -> b t c h w"
     features = rearrange(encoded.features, batched, b=len(clip.maps))
     where = None if encoded.foreground is None else rearrange(encoded.foreground, batched, b=len(clip.maps))
     return features, where
+
+
+def learned(task: Task, clip: Clip) -> Tensor:
+    """What a generator of the task learns to make of the batch: float (B, T, C, H, W) in [-1, 1]."""
+    every = task.target(clip.frames.flatten(0, 1), clip.condition)
+    return rearrange(every, "(b t) c h w -> b t c h w", b=len(clip.frames))
 
 
 def _interpolate(x: Tensor, size: tuple[int, int], **how: Any) -> Tensor:
@@ -340,6 +380,11 @@ def _interpolate(x: Tensor, size: tuple[int, int], **how: Any) -> Tensor:
 def _nearest_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
     """Ids pass through double precision, which holds every int32 exactly."""
     return _interpolate(ids.double(), size, mode="nearest-exact").to(torch.int32)
+
+
+def _together(tensors: Sequence[Tensor | None]) -> Tensor | None:
+    there = [tensor for tensor in tensors if tensor is not None]
+    return torch.cat(there) if len(there) == len(tensors) else None
 
 
 def _batch_of_one(tensor: Tensor | None) -> Tensor | None:

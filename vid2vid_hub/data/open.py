@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from vid2vid_hub.data.clips import ClipSource, Description, read_clips
 from vid2vid_hub.data.released import is_cityscapes, is_released, read_cityscapes, read_released
@@ -39,3 +40,8 @@ def open_clips(folder: Path, split: str, task: Task) -> list[ClipSource]:
     raise DatasetError(
         f"{folder} is no dataset: expected dataset.json (made by prepare), train_A and train_B, or leftImg8bit_sequence"
     )
+
+
+def measured(folder: Path) -> dict[str, Any]:
+    """The settings that a task learned from a dataset when it was prepared; none in layouts that keep none."""
+    return Description.read(folder).measured if (folder / "dataset.json").is_file() else {}

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vid2vid_hub.data.clips import ClipSource, Window, batches, collate, epoch_windows, read_window
+from vid2vid_hub.tasks import Task
 from vid2vid_hub.training.recipe import Recipe
 from vid2vid_hub.training.schedule import Stage
 from vid2vid_hub.types import Clip
@@ -48,10 +49,10 @@ def epoch_batches(
 
 
 def load(
-    sources: Sequence[ClipSource], shares: Sequence[Share], size: tuple[int, int], workers: int = 0
+    sources: Sequence[ClipSource], shares: Sequence[Share], size: tuple[int, int], task: Task, workers: int = 0
 ) -> Iterator[Clip]:
     """The clips of every share as one batch, resized to ``size``; read ahead by ``workers`` processes."""
-    dataset = _Windows(sources, size)
+    dataset = _Windows(sources, size, task)
     picked = [list(one.windows) for one in shares]
     # The loader draws a seed for its workers at every start; from the global generator, that would break resuming.
     seeds = torch.Generator().manual_seed(0)
@@ -73,8 +74,8 @@ def _outlive_sigterm(worker: int) -> None:
 class _Windows(Dataset[Clip]):
     """Clips addressed by :class:`Window`; opened in the worker that reads."""
 
-    def __init__(self, sources: Sequence[ClipSource], size: tuple[int, int]) -> None:
-        self.sources, self.size = sources, size
+    def __init__(self, sources: Sequence[ClipSource], size: tuple[int, int], task: Task) -> None:
+        self.sources, self.size, self.task = sources, size, task
 
     def __getitem__(self, window: Window) -> Clip:
-        return read_window(self.sources[window.clip], window, self.size)
+        return read_window(self.sources[window.clip], window, self.size, self.task)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from vid2vid_hub.data.clips import ClipSource, Window, encode_clip, read_window, stretch
+from vid2vid_hub.data.clips import ClipSource, Window, encode_clip, learned, read_window, stretch
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.nn.frozen import FlowTeacher
 from vid2vid_hub.tasks import Task
@@ -71,7 +71,7 @@ def roll_out(
         ModelError: the generator takes a given flow, and there is none; or the size does not fit it.
         DatasetError, VideoError: the clip cannot be read.
     """
-    clip = read_window(source, Window(0, 0, min(frames, source.length)), size)
+    clip = read_window(source, Window(0, 0, min(frames, source.length)), size, task)
     clip = replace(clip, flow=_flow(clip, teacher, network.device))
     if network.takes_flow and clip.flow is None and clip.length > 1:
         raise ModelError(
@@ -80,7 +80,7 @@ def roll_out(
         )
     first = network.history if first_frames == "real" and clip.length > network.history else 0
     seen = stretch(clip, 0, max(first, 1)).to(network.device)
-    memory = network.begin(encode_clip(task, seen)[0], seen.frames if first else None, scales)
+    memory = network.begin(encode_clip(task, seen)[0], learned(task, seen) if first else None, scales)
     generated = []
     for t in range(first, clip.length):
         features, where = encode_clip(task, stretch(clip, t, t + 1).to(network.device))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from vid2vid_hub.data.open import open_clips
+from vid2vid_hub.data.open import measured, open_clips
 from vid2vid_hub.errors import CheckpointError, RecipeError
 from vid2vid_hub.tasks import get_task
 from vid2vid_hub.training.checkpoint import has_checkpoints
@@ -51,6 +52,7 @@ def start_run(
     found = find_recipe(task, kept if resume else recipe, changes)
     own = get_task(found.task, found.task_config)
     clips, held_out = (open_clips(data, split, own) for split in ("train", "val"))
+    found = replace(found, task_config=measured(data) | found.task_config)
     resumes = resume and has_checkpoints(run)
     trainer = Trainer(found, clips, run, held_out=held_out, workers=workers, resumes=resumes)
     if resumes:

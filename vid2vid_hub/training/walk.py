@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from vid2vid_hub.data.clips import encode_clip, stretch
+from vid2vid_hub.data.clips import encode_clip, learned, stretch
 from vid2vid_hub.nn.frozen import FlowTeacher, confidence, flow_teacher
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.tasks import Task
 from vid2vid_hub.training.chunk import Chunk, Past, Walk
 from vid2vid_hub.training.networks import Generator
 from vid2vid_hub.training.recipe import FirstFrames, TeacherRecipe
-from vid2vid_hub.types import Clip, Condition, Encoded, Frame, Memory
+from vid2vid_hub.types import Clip, Encoded, Frame, Memory
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def walk_clip(task: Task, clip: Clip, generator: Generator, teacher: FlowTeacher
         given = flow[:, start:stop] if generator.takes_flow else None
         return Encoded(features, where if generator.has_foreground else None, given)
 
-    return Walk(clip.frames, encode, flow, trust, _boxes(task, clip))
+    return Walk(learned(task, clip), encode, flow, trust, _boxes(task, clip))
 
 
 def begin(
@@ -137,6 +137,5 @@ def _truth(clip: Clip, teacher: FlowTeacher | None) -> tuple[Tensor, Tensor]:
 
 
 def _boxes(task: Task, clip: Clip) -> Tensor | None:
-    instances: Any = None if clip.instances is None else clip.instances.flatten(0, 1)
-    boxes = task.regions(Condition(clip.maps.flatten(0, 1), instances))
+    boxes = task.regions(clip.condition)
     return None if boxes is None else boxes.unflatten(0, clip.frames.shape[:2])
