@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -112,6 +114,29 @@ def test_mask_pull_by_hand():
     trusted[..., :3] = 0
     assert losses.mask_pull(constant(0.5, 1), trusted).item() == pytest.approx(0.25)
     assert losses.mask_pull(constant(0, 1), trusted).item() == 0
+
+
+def chances(*probabilities):
+    """Frames of 2p - 1, the same at every pixel."""
+    return torch.tensor(probabilities).view(1, -1, 1, 1).expand(1, len(probabilities), 4, 6) * 2 - 1
+
+
+def test_cross_entropy_by_hand():
+    """A hundredth of every distribution is doubt, shared out among the classes."""
+    truth = chances(0.0, 1.0, 0.0, 0.0)
+    said = losses.cross_entropy(chances(0.25, 0.5, 0.25, 0.0), truth).item()
+    assert said == pytest.approx(-math.log(0.99 * 0.5 + 0.01 / 4))
+    assert losses.cross_entropy(truth, truth).item() == pytest.approx(-math.log(0.9925))
+    assert losses.cross_entropy(chances(1.0, 0.0, 0.0, 0.0), truth).item() == pytest.approx(-math.log(0.0025))
+    assert losses.cross_entropy(truth * 1.01, truth).isfinite(), "as blends of bfloat16 are: a little beyond -1 and 1"
+
+
+def test_cross_entropy_is_least_where_the_truth_is_told():
+    said = torch.tensor([0.3, 0.3, 0.4]).requires_grad_()
+    truth = torch.cat([chances(*row) for row in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 1.0, 0.0))])
+    frames = (said / said.sum()).view(1, 3, 1, 1).expand(3, 3, 4, 6) * 2 - 1
+    losses.cross_entropy(frames, truth).backward()
+    assert said.grad[1] < 0 < said.grad[2], "two of three times it was the second class, and never the third"
 
 
 def gradients(loss, *tensors):

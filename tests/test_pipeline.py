@@ -559,6 +559,7 @@ def test_a_folder_holds_what_it_should(folder):
         "_class_name": "Vid2VidPipeline",
         "generator": ["vid2vid_hub", "Vid2VidGenerator"],
         "first_frame": [None, None],
+        "forecaster": [None, None],
         "task": "toy",
         "task_config": {},
         "height": HEIGHT,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from accelerate import init_empty_weights
 
+from vid2vid_hub import Vid2VidPipeline
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.tasks import get_task
@@ -58,11 +60,13 @@ def test_a_recipe_is_valid_and_its_networks_can_be_built(path: Path):
         generator, judges = build_generator(recipe, task), build_judges(recipe, task)
     assert all(p.is_meta for network in (generator, *judges.values()) for p in network.parameters())
     assert isinstance(generator, Pix2PixHDGenerator if recipe.network == "pix2pixhd" else Vid2VidGenerator)
-    assert len(judges) == 1 + recipe.video_discriminator.strides + (recipe.region_discriminator is not None)
+    judged = (recipe.discriminator, recipe.region_discriminator)
+    assert len(judges) == recipe.video_discriminator.strides + sum(one is not None for one in judged)
 
 
 def test_the_recipes_that_are_spoken_of_are_there():
-    spoken = {"toy", "street-starter", "street-small", "street-512", "street-1024", "street-2048", "street-first-frame"}
+    spoken = {"toy", "street-small", "street-512", "street-1024", "street-2048", "street-first-frame"}
+    spoken |= {f"{name}-starter" for name in ("dance", "face", "future", "street")}
     assert spoken | {f"ablations/{name}" for name in ABLATIONS} <= set(SHIPPED)
 
 
@@ -113,3 +117,15 @@ def test_a_recipe_beside_weights_makes_their_generator(name: str):
         recipe.stages[-1].height,
         recipe.stages[-1].width,
     )
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in PIPELINES.glob("*-starter")))
+def test_a_starter_generates_its_sample(name: str, tmp_path: Path):
+    folder = PIPELINES / name
+    assert (folder / "README.md").is_file()
+    assert all(file.stat().st_size < 16e6 for file in folder.rglob("*"))
+    pipeline = Vid2VidPipeline.from_pretrained(folder)
+    (sample,) = folder.glob("sample.*")
+    frames = list(islice(pipeline.stream(condition=str(sample)), 3))
+    assert [frame.shape for frame in frames] == [(*(pipeline.size or ()), 3)] * 3
+    assert all(frame.std() > 20 for frame in frames)

@@ -19,8 +19,13 @@ from huggingface_hub.errors import (
 from vid2vid_hub.errors import ModelError
 
 GENERATOR, IMAGE = ["vid2vid_hub", "Vid2VidGenerator"], ["vid2vid_hub", "Pix2PixHDGenerator"]
-COMPONENTS = {"generator": (GENERATOR, IMAGE), "first_frame": (IMAGE, [None, None])}
-"""What ``model_index.json`` may say of the networks. Where it has no word of first_frame, the pipeline has none."""
+NONE = [None, None]
+COMPONENTS = {
+    "generator": (GENERATOR, IMAGE),
+    "first_frame": (IMAGE, NONE),
+    "forecaster": (GENERATOR, NONE),
+}
+"""What ``model_index.json`` may say of the networks. Where it has no word of the last two, the pipeline has none."""
 
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision")
 
@@ -104,14 +109,14 @@ def check_index(path: Path, kind: type, source: Any) -> list[str]:
     if found not in ours[: ours.index("DiffusionPipeline")]:
         raise ModelError(f"{source} holds a pipeline of class {found}; expected {kind.__name__}")
     for name, allowed in COMPONENTS.items():
-        component = index.get(name, "nothing" if name == "generator" else [None, None])
+        component = index.get(name, "nothing" if name == "generator" else NONE)
         if component not in allowed:
             must = " or ".join(map(json.dumps, allowed))
             raise ModelError(f"{source} has {component} as its {name}; its model_index.json must say {must}")
     unknown = sorted({key for key in index if not key.startswith("_")} - set(signature(kind).parameters))
     if unknown:
         raise ModelError(f"the model_index.json of {source} has the key '{unknown[0]}', unknown to {kind.__name__}")
-    return [name for name in COMPONENTS if index.get(name, [None, None]) != [None, None]]
+    return [name for name in COMPONENTS if index.get(name, NONE) != NONE]
 
 
 def starter(name: str) -> Path:

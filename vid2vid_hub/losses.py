@@ -11,6 +11,10 @@ from vid2vid_hub.ops.warp import warp
 
 Adversarial = Literal["lsgan", "hinge"]
 
+DOUBT = 0.01
+"""The share of a predicted distribution that stands for "none of what was said": a class with no chance at all, as a
+warped past has them, would cost infinitely much and pull by nothing."""
+
 
 def gan_discriminator(real: Judged, fake: Judged, kind: Adversarial = "lsgan") -> Tensor:
     """Eqs. 6 and 7 for D: real patches towards 1, generated ones away from it. Scalar; summed over scales, halved.
@@ -29,6 +33,16 @@ def gan_generator(fake: Judged, kind: Adversarial = "lsgan") -> Tensor:
     """Eqs. 6 and 7 for the generator: generated patches towards 1, or upwards ("hinge"). Scalar; summed over scales."""
     terms = [-f[-1].mean() if kind == "hinge" else ((f[-1] - 1) ** 2).mean() for f in fake]
     return sum(terms[1:], terms[0])
+
+
+def cross_entropy(frame: Tensor, truth: Tensor) -> Tensor:
+    """-log p of what came, in nats a pixel, for frames of probabilities: section 4, predicting future masks.
+
+    Both (N, C, H, W) are 2p - 1, the truth one-hot. Between 0 and log(C / DOUBT).
+    """
+    # In bfloat16 the two weights of a blend do not quite add up to 1, and p falls short of 0.
+    chance = ((frame + 1) / 2).clamp_min(0) * (1 - DOUBT) + DOUBT / frame.shape[1]
+    return -((truth + 1) / 2 * chance.log()).sum(1).mean()
 
 
 def feature_matching(real: Judged, fake: Judged) -> Tensor:

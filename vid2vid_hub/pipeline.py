@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,19 +16,21 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import Tensor
 
-from vid2vid_hub.data.pictures import BLOCK, Pictures, picture_blocks
-from vid2vid_hub.errors import ConditionError, ModelError, VideoError
+from vid2vid_hub.conditions import Conditions, counting_from, find, observe
+from vid2vid_hub.data.pictures import Pictures, picture_blocks
+from vid2vid_hub.errors import ConditionError, ModelError, TaskError, VideoError
 from vid2vid_hub.folder import check_folder, check_index, check_network, index_from_hub
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.nn.model import check_number, loading, portable
+from vid2vid_hub.past import Past, look_back
 from vid2vid_hub.tasks import Task, get_task
 from vid2vid_hub.types import Condition, Frame, Memory
 
 MAX_SIDE = 8192
+MAX_FUTURE = 1_000_000
 
 OutputType = Literal["np", "pt", "pil"]
-Conditions = Condition | Pictures | Iterable[Condition]
 FirstFrames = Pictures | Literal["generated", "zeros"]
 """Pictures, or where the first frames come from; a file that is called so is meant by ``./generated``."""
 Network = Vid2VidGenerator | Pix2PixHDGenerator
@@ -57,14 +58,16 @@ class Vid2VidPipeline(DiffusionPipeline):
         height: as ``size``, when loaded from a folder.
         width: as ``size``, when loaded from a folder.
         first_frame: makes the first frames, each from its own condition; None where F starts from nothing.
+        forecaster: makes the conditions of frames to come from those before them; None for the task's own, if it has
+            one in its ``parts``.
 
     Raises:
         TaskError: no installed package provides the task.
         ModelError: task and networks do not fit each other.
     """
 
-    model_cpu_offload_seq = "first_frame->generator"
-    _optional_components = ["first_frame"]  # noqa: RUF012  (diffusers reads it as it is)
+    model_cpu_offload_seq = "forecaster->first_frame->generator"
+    _optional_components = ["first_frame", "forecaster"]  # noqa: RUF012  (diffusers reads it as it is)
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Vid2VidPipeline(DiffusionPipeline):
         width: int | None = None,
         size: tuple[int, int] | None = None,
         first_frame: Pix2PixHDGenerator | None = None,
+        forecaster: Vid2VidGenerator | None = None,
     ) -> None:
         super().__init__()
         if task is None:
@@ -86,11 +90,19 @@ class Vid2VidPipeline(DiffusionPipeline):
                     f"task '{self.task.name}' encodes {self.task.channels} channels, "
                     f"the {name} reads {network.config.condition_channels}"
                 )
+        parts = self.task.parts()
+        if unknown := parts.keys() - {"forecaster"}:
+            raise ModelError(f"a pipeline has no place for the part '{min(unknown)}' of task '{self.task.name}'")
+        forecaster = cast(Vid2VidGenerator | None, parts.get("forecaster")) if forecaster is None else forecaster
+        if forecaster is not None and forecaster.config.frames != "probabilities":
+            raise ModelError("this forecaster makes pictures; it must be a generator whose frames are 'probabilities'")
         height, width = size or (height, width)
         for name, side in {"height": height, "width": width}.items():
             if side is not None:
                 check_number(name, side, 1, MAX_SIDE)
-        self.register_modules(generator=generator, first_frame=first_frame)
+        if forecaster is not None:
+            self.task.adopt({"forecaster": forecaster})
+        self.register_modules(generator=generator, first_frame=first_frame, forecaster=forecaster)
         self.register_to_config(task=self.task.name, task_config=self.task.config(), height=height, width=width)
 
     @property
@@ -155,6 +167,7 @@ class Vid2VidPipeline(DiffusionPipeline):
         output_type: OutputType = "np",
         size: tuple[int, int] | None = None,
         warp: bool = True,
+        future: int | None = None,
     ) -> Vid2VidPipelineOutput:
         """Generate a whole video; see :meth:`stream` for the arguments and for videos of any length."""
         frames = self.stream(
@@ -166,8 +179,9 @@ class Vid2VidPipeline(DiffusionPipeline):
             output_type=output_type,
             size=size,
             warp=warp,
+            future=future,
         )
-        total = _length(condition if condition is not None else video)
+        total = _length(condition if condition is not None else video) if future is None else future
         # Without a total diffusers wants something to iterate over; the bar then counts without an end.
         with self.progress_bar(iter(()) if total is None else None, total) as bar:
             collected = []
@@ -191,8 +205,13 @@ class Vid2VidPipeline(DiffusionPipeline):
         output_type: OutputType = "np",
         size: tuple[int, int] | None = None,
         warp: bool = True,
+        future: int | None = None,
     ) -> Iterator[Any]:
         """Generate frame by frame, in constant memory: one frame out for every frame in, at the same size and place.
+
+        Or go on: with ``future`` the input is what was observed, and only the frames that come after it are made. The
+        task forecasts their conditions from those of the last observed frames. The generator goes on from the real
+        frames of a ``video``; after a ``condition`` from pictures of its last frames, if ``first_frames`` gives them.
 
         Args:
             video: real frames, whose condition the task extracts. Give this or ``condition``.
@@ -202,21 +221,28 @@ class Vid2VidPipeline(DiffusionPipeline):
                 nothing. None is "generated" where the pipeline has such a network, and "zeros" where it has none.
             flow: float (2, H, W) for every frame, in pixels of the condition's size, back to the frame before; that of
                 frame 0 is not looked at. For generators that take a given flow, and for no others.
-            generator: source of randomness for tasks that draw styles; the networks themselves draw nothing.
+            generator: source of randomness for what tasks draw, such as one of several futures; without it they do
+                what is likeliest. The networks themselves draw nothing.
             output_type: "np" yields uint8 (H, W, 3), "pt" uint8 (3, H, W), "pil" images.
             size: (height, width) to bring the condition to, by nearest pixels; None keeps its own.
             warp: False hallucinates every frame instead of warping the past.
+            future: how many frames to go on for, at least 1; None generates what the input shows.
 
         Raises:
             VideoError, ConditionError: the input cannot be read, or means nothing in this task; names the frame.
-            TaskError: the task cannot extract its condition here.
-            ModelError: the pipeline lacks what it takes to make the first frames; a flow is missing, ends early, is of
-                another size, or is not asked for.
+            TaskError: the task cannot extract its condition here, or cannot look ahead.
+            ModelError: the pipeline lacks what it takes to make the first frames or to forecast; a flow is missing,
+                ends early, is of another size, or is not asked for.
         """
         if output_type not in ("np", "pt", "pil"):
             raise ValueError(f"output_type is '{output_type}'; it must be 'np', 'pt' or 'pil'")
-        conditions = self.conditions(video, condition=condition, size=size)
-        for frame in self.steps(conditions, first_frames=first_frames, flow=flow, warp=warp):
+        if future is None:
+            conditions, observed = self.conditions(video, condition=condition, size=size), 0
+        else:
+            past = self.past(video, condition=condition, first_frames=first_frames, size=size)
+            conditions, observed = self.ahead(past, future, generator), len(past.condition)
+            first_frames = first_frames if isinstance(first_frames, str) and past.frames is None else past.frames
+        for frame in islice(self.steps(conditions, first_frames=first_frames, flow=flow, warp=warp), observed, None):
             picture = _to_uint8(frame.image[0])
             if output_type == "pt":
                 yield picture
@@ -238,36 +264,82 @@ class Vid2VidPipeline(DiffusionPipeline):
         """
         if (video is None) == (condition is None):
             raise ConditionError("give either a video to extract the condition from, or a condition")
-        found = self._extracted(video) if video is not None else self._parsed(cast(Conditions, condition))
-        return found if size is None else (one.resized(size) for one in found)
+        if video is not None:
+            return (seen.condition for seen in observe(self.task, video, size))
+        return find(self.task, cast(Conditions, condition), size)
 
-    def _extracted(self, video: Pictures) -> Iterator[Condition]:
-        first = 0
-        for pictures in picture_blocks(video):
-            if pictures.shape[1] != 3:
-                raise VideoError("a video to extract from must be in colour; this one has one channel")
-            with _counting_from(first):
-                extracted = self.task.extract(pictures)
-            yield extracted
-            first += len(pictures)
+    @property
+    def observed(self) -> int:
+        """How many of the last frames matter to what comes after them: as many as the networks remember.
 
-    def _parsed(self, condition: Conditions) -> Iterator[Condition]:
-        if isinstance(condition, Condition):
-            yield from (condition[i : i + BLOCK] for i in range(0, len(condition), BLOCK))
-            return
-        if not isinstance(condition, str | Path | np.ndarray | Tensor | Image.Image):
-            items = iter(condition)
-            head = list(islice(items, 1))
-            if head and isinstance(head[0], Condition):
-                yield from cast(Iterator[Condition], chain(head, items))
-                return
-            condition = chain(head, items)
-        first = 0
-        for pictures in picture_blocks(cast(Pictures, condition)):
-            with _counting_from(first):
-                parsed = self.task.parse(pictures)
-            yield parsed
-            first += len(pictures)
+        Raises:
+            ModelError: the pipeline has no forecaster.
+        """
+        return max(self._forecaster().history, cast(Network, self.generator).history)
+
+    def past(
+        self,
+        video: Pictures | None = None,
+        *,
+        condition: Conditions | None = None,
+        first_frames: FirstFrames | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Past:
+        """What :meth:`stream` goes on from with ``future``: as many of the last frames as the networks remember.
+
+        Raises:
+            VideoError, ConditionError, TaskError: see :meth:`stream`.
+            ModelError: the pipeline has no forecaster.
+        """
+        pictures = None if isinstance(first_frames, str) and first_frames in ("generated", "zeros") else first_frames
+        return look_back(self.task, self.observed, video, condition, pictures, size)
+
+    def ahead(self, past: Past, future: int, generator: torch.Generator | None = None) -> Iterator[Condition]:
+        """The conditions of a past and of what comes after it, for :meth:`steps` with the past's frames.
+
+        Args:
+            past: from :meth:`past`.
+            future: how many frames to forecast, at least 1.
+            generator: draws one of the possible futures; None gives the likeliest.
+
+        Raises:
+            TaskError, ConditionError: the task cannot look ahead, or not from here.
+            ModelError: the pipeline has no forecaster, or is asked for no frames.
+        """
+        check_number("future", future, 1, MAX_FUTURE)
+        yield past.condition
+        yield from self.task.forecast(self._forecaster(), past.condition, future, generator)
+
+    def _forecaster(self) -> Vid2VidGenerator:
+        if self.forecaster is None:
+            raise ModelError(
+                "this pipeline has no forecaster; load it with one, from_pretrained(..., forecaster=...), "
+                "or give the condition of every frame"
+            )
+        return cast(Vid2VidGenerator, self.forecaster)
+
+    def adapt(self, **settings: Any) -> None:
+        """Change how the task extracts: which model looks, where its weights are, to whom motion is fitted.
+
+        Args:
+            **settings: of the task, and only such as extraction alone reads (``task.extraction``).
+
+        Raises:
+            TaskError: another setting, which the networks were trained with; or a value that the task refuses.
+        """
+        fixed = sorted(settings.keys() - self.task.extraction)
+        if fixed:
+            free = ", ".join(sorted(self.task.extraction)) or "none"
+            raise TaskError(f"'{fixed[0]}' is fixed in a trained pipeline of {self.task.name}; free to change: {free}")
+        task = get_task(self.task.name, self.task.config() | settings)
+        if task.channels != self.task.channels:
+            raise TaskError(
+                f"with these settings {task.name} encodes {task.channels} channels, not {self.task.channels}"
+            )
+        task.adopt(self.task.parts())
+        self.task = task
+        # diffusers has just put the task itself into the config, where its name belongs.
+        self.register_to_config(task=task.name, task_config=task.config())
 
     def steps(
         self,
@@ -285,6 +357,11 @@ class Vid2VidPipeline(DiffusionPipeline):
             For every frame of the conditions a :class:`Frame` on the pipeline's device, its tensors (1, C, H, W).
         """
         network = cast(Network, self.generator)
+        if self.task.frame_classes is not None:
+            raise ModelError(
+                "this pipeline makes label maps and no pictures: it was trained to be the forecaster of another one, "
+                "from_pretrained(..., forecaster=...)"
+            )
         given = self._given(first_frames)
         multiple = max(network.multiple, self.first_frame.multiple if given == "generated" else 1)
         flows = self._flows(flow)
@@ -299,7 +376,7 @@ class Vid2VidPipeline(DiffusionPipeline):
             padded = _pad(block.to(self.device), multiple)
             for t in range(len(block)):
                 with torch.inference_mode():
-                    with _counting_from(number):
+                    with counting_from(number):
                         encoded = self.task.encode(padded[t : t + 1])
                     features = encoded.features.to(self.dtype)
                     motion = None if flows is None else _flow(flows, number, features, size)
@@ -377,15 +454,6 @@ def _flow(flows: Iterator[Tensor], number: int, features: Tensor, size: tuple[in
     return _extended(flow[None].to(features), (height, width))
 
 
-@contextmanager
-def _counting_from(first: int) -> Iterator[None]:
-    """Name frames in errors by their place in the whole video, not in the block at hand."""
-    try:
-        yield
-    except ConditionError as error:
-        raise error.moved(first) from error
-
-
 def _length(given: Any) -> int | None:
     """How many frames something to generate from has, if that can be known without reading it."""
     if not isinstance(given, Sized) or isinstance(given, str):
@@ -400,8 +468,8 @@ def _pad(condition: Condition, multiple: int) -> Condition:
     target = [max(2 * multiple, -(-side // multiple) * multiple) for side in condition.size]
     if target == list(condition.size):
         return condition
-    instances = condition.instances
-    return Condition(_extended(condition.maps, target), None if instances is None else _extended(instances, target))
+    maps, instances, points = condition.maps, condition.instances, condition.points
+    return Condition(_extended(maps, target), None if instances is None else _extended(instances, target), points)
 
 
 def _extended(pictures: Tensor, size: Sequence[int]) -> Tensor:

@@ -220,6 +220,12 @@ def test_the_smallest_size_that_fits_works():
         ("given_flow", "no"),
         ("foreground", 1),
         ("composition", "painted"),
+        ("image_channels", 0),
+        ("image_channels", "rgb"),
+        ("frames", "masks"),
+        ("sharpen", 0.5),
+        ("sharpen", True),
+        ("sharpen", "much"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_with_its_value(option, value):
@@ -545,3 +551,88 @@ def test_without_gradients_nothing_is_computed_twice():
     generator.enable_gradient_checkpointing()
     with torch.no_grad():
         assert same(generator(encoded, start)[0], plain)
+
+
+# Frames of probabilities
+
+
+CLASSES = 5
+
+
+def forecaster(seed=0, **options):
+    made = network(seed, image_channels=CLASSES, frames="probabilities", **options)
+    for scale in made.networks:
+        for parameter in scale.heads.parameters():
+            nn.init.normal_(parameter, 0, 0.2)
+    return made
+
+
+def distributions(*shape, seed=2):
+    random = torch.Generator().manual_seed(seed)
+    return torch.rand(*shape[:-3], CLASSES, *shape[-2:], generator=random).mul(5).softmax(-3) * 2 - 1
+
+
+def is_distribution(frames):
+    chances = (frames + 1) / 2
+    return bool((chances > -1e-6).all() and ((chances.sum(-3) - 1).abs() < 1e-5).all())
+
+
+@pytest.mark.parametrize("options", [{}, {"scales": 2}, {"foreground": True}, {"flow": False}, {"sharpen": 1.5}])
+@pytest.mark.parametrize("began", ["seen", "nothing"])
+def test_whatever_is_made_of_distributions_is_a_distribution(options, began):
+    generator = forecaster(**options)
+    encoded = inputs(4, foreground=options.get("foreground", False))
+    given = None if began == "nothing" else distributions(1, 1, 1, *SIZE)
+    made, memory = generator(encoded, generator.begin(encoded.features[:, :1], given))
+    assert made.image.shape == (1, 4, CLASSES, *SIZE)
+    assert all(is_distribution(frames) for frames in (made.image, made.hallucinated))
+    if made.warped is not None:
+        assert is_distribution(made.warped)
+    assert all(is_distribution(images[:, -1]) for images in memory.images)
+    assert made.image.std() > 0.1, "and says something"
+
+
+def test_a_future_begins_as_a_copy_of_the_past():
+    generator = network(image_channels=CLASSES, frames="probabilities")
+    encoded, given = inputs(3), distributions(1, 2, 1, *SIZE)
+    hard = torch.nn.functional.one_hot(given.argmax(2), CLASSES).movedim(-1, 2).float() * 2 - 1
+    made, _ = generator(encoded, generator.begin(encoded.features[:, :1], hard))
+    assert not made.flow.any()
+    torch.testing.assert_close(made.warped[:, 0], hard[:, -1], rtol=0, atol=1e-4)
+    assert made.mask.mean() < 0.1
+    assert torch.equal(made.image[:, -1].argmax(1), hard[:, -1].argmax(1))
+
+
+def test_what_is_remembered_is_sharpened_and_what_is_made_is_not():
+    plain, sharp = forecaster(), forecaster(sharpen=2.0)
+    encoded, given = inputs(1), distributions(1, 2, 1, *SIZE)
+    (one, before), (other, after) = (
+        g.step(g.begin(encoded.features, given), encoded.features[:, 0]) for g in (plain, sharp)
+    )
+    assert torch.equal(one.image, other.image)
+    assert torch.equal(before.images[0][:, -1], one.image)
+    squares = ((one.image + 1) / 2) ** 2
+    torch.testing.assert_close(after.images[0][:, -1], squares / squares.sum(1, keepdim=True) * 2 - 1)
+    assert torch.equal(after.images[0][:, 0], given[:, -1]), "what was given stays as it was"
+
+
+def test_a_past_of_other_channels_is_refused():
+    generator, encoded = forecaster(), inputs(1)
+    with pytest.raises(ModelError, match="frames of 5 channels; these have 3"):
+        generator.begin(encoded.features, torch.zeros(1, 1, 3, *SIZE))
+
+
+def test_pictures_are_not_sharpened():
+    with pytest.raises(ModelError, match=r"sharpen is 2.* only 'probabilities'"):
+        Vid2VidGenerator(3, sharpen=2)
+
+
+def test_a_config_from_before_there_were_label_maps_is_one_of_pictures(tmp_path):
+    network().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    new = {"image_channels": 3, "frames": "images", "sharpen": 1.0}
+    assert {name: config.pop(name) for name in new} == new
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    loaded, encoded = Vid2VidGenerator.from_pretrained(tmp_path), inputs(2)
+    start = loaded.begin(encoded.features[:, :1])
+    assert torch.equal(loaded(encoded, start)[0].image, network()(encoded, start)[0].image)

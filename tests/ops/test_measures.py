@@ -6,8 +6,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vid2vid_hub.ops.measures import SAME, psnr, warping_error
+from vid2vid_hub.ops.measures import SAME, confusion, mean_iou, psnr, warping_error
 
 NOISE = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -74,3 +76,30 @@ def test_every_frame_but_the_first_has_an_error_of_its_own():
     video[2:] = 1.0
     error = warping_error(video, torch.zeros(3, 2, 8, 10), torch.ones(3, 1, 8, 10))
     assert error.tolist() == pytest.approx([0, 1, 0])
+
+
+def test_confusion_by_hand():
+    labels = torch.tensor([[[[0, 1, 1], [2, 2, 0]]], [[[2, 2, 2], [2, 2, 2]]]], dtype=torch.uint8)
+    truth = torch.tensor([[[[0, 1, 0], [2, 1, 0]]], [[[2, 2, 2], [2, 2, 2]]]], dtype=torch.uint8)
+    counts = confusion(labels, truth, 4)
+    assert counts[0].tolist() == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert counts[1].tolist() == [[0] * 4, [0] * 4, [0, 0, 6, 0], [0] * 4]
+    assert counts.sum() == labels.numel()
+
+
+def test_mean_overlap_is_of_the_classes_that_occur():
+    counts = torch.tensor([[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
+    assert mean_iou(counts).item() == pytest.approx((2 / 3 + 1 / 3 + 1 / 2) / 3)
+    invented = torch.tensor([[2, 0], [0, 0]]) + torch.tensor([[0, 2], [0, 0]])
+    assert mean_iou(invented).item() == 0.5, "pixels of a class that is not there are missed by another"
+    assert mean_iou(torch.zeros(3, 3, dtype=torch.int64)).item() == 0
+    assert mean_iou(torch.stack((counts, counts.T))).shape == (2,)
+
+
+@given(st.integers(1, 6), st.integers(0, 2**31))
+def test_the_truth_overlaps_with_itself_wholly_and_no_order_of_pixels_matters(classes: int, seed: int):
+    random = torch.Generator().manual_seed(seed)
+    one, other = (torch.randint(classes, (2, 1, 4, 5), generator=random) for _ in range(2))
+    assert mean_iou(confusion(one, one, classes)).tolist() == [1, 1]
+    assert torch.equal(confusion(one, other, classes), confusion(one.flip(-1), other.flip(-1), classes))
+    assert torch.equal(confusion(one, other, classes), confusion(other, one, classes).mT)

@@ -44,6 +44,7 @@ WEIGHTS = {
     "warp": 6.0,
     "generated_warp": 3.0,
     "mask": 2.5,
+    "cross_entropy": 4.0,
 }
 NOTHING = dict.fromkeys(WEIGHTS, 0.0)
 
@@ -207,6 +208,7 @@ def plain_sum(moment: Moment) -> dict[str, Tensor]:
     ours = ours + weights.generated_warp * losses.generated_warping(
         made.image.flatten(0, 1), made_before.flatten(0, 1), truth, trust
     )
+    ours = ours + weights.cross_entropy * losses.cross_entropy(made.image.flatten(0, 1), real)
     theirs = ours.new_zeros(())
     for name, condition, pictures, fakes, share in questions(moment, made.image.detach(), made.hallucinated.detach()):
         for fake in fakes:
@@ -256,6 +258,7 @@ NAMES = {
     "warp": {"warp"},
     "generated_warp": {"generated_warp"},
     "mask": {"mask"},
+    "cross_entropy": {"cross_entropy"},
 }
 DISCRIMINATORS = {"discriminator", "video_x1_discriminator", "video_x3_discriminator", "region_discriminator"}
 

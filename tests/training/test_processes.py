@@ -95,7 +95,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for frame in video.frames:
                 writer.write(frame.permute(1, 2, 0).contiguous().numpy())
         materials.append(Material(folder / f"{name}.mp4", folder / f"{name}.mkv"))
-    return prepare(materials, tmp_path_factory.mktemp("data") / "toy", ToyShapes(), teacher=flow_teacher())
+    return prepare(materials, tmp_path_factory.mktemp("data") / "toy", ToyShapes(), teacher=flow_teacher()).folder
 
 
 def start(*command: object, **environment: object) -> subprocess.Popen[str]:

@@ -65,6 +65,7 @@ def test_the_default_precision_survives_yaml(tmp_path: Path):
         ({"task": 3}, "task: expected str, found 3"),
         ({"task_config": "cityscapes"}, "task_config: expected a mapping, found 'cityscapes'"),
         ({"generator": None}, "generator: expected a mapping, found None"),
+        ({"discriminator": 3}, "discriminator: expected a mapping, found 3"),
         ({"optimizer": 3}, "optimizer: expected a mapping, found 3"),
         ({"optimizer": {"rate": "fast"}}, "optimizer: rate: expected float, found 'fast'"),
         ({"optimizer": {"rate": float("nan")}}, "optimizer: rate: expected float, found 'nan'"),
@@ -270,12 +271,14 @@ def test_what_is_published_names_no_folder_of_this_machine(tmp_path: Path):
     everywhere = {
         "start": str(tmp_path),
         "first_frame": there,
+        "forecaster": str(tmp_path),
         "perceptual_weights": there,
         "teacher": {"weights": there},
         "watch": {"lpips": there},
     }
     published = without_paths(parse_recipe(MINIMAL | everywhere))
     assert (published.start, published.first_frame) == (tmp_path.name, "vgg.safetensors")
+    assert published.forecaster == tmp_path.name
     assert {published.perceptual_weights, published.teacher.weights, published.watch.lpips} == {"vgg.safetensors"}
     assert str(tmp_path) not in str(plain(published))
     hub = parse_recipe(MINIMAL | {"start": "org/name", "perceptual_weights": "torchvision"})

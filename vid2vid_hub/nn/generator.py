@@ -3,84 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, cast
+from typing import cast, get_args
 
 import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from vid2vid_hub.errors import ModelError
-from vid2vid_hub.nn.blocks import conv7, down, downs, initialise, residuals, stem, up, ups
+from vid2vid_hub.nn.blocks import down, downs, initialise, residuals, stem, up, ups
+from vid2vid_hub.nn.heads import FLOW_RANGE, Branches, Features, Frames, Heads, Picture, begin_as_copy, sharpened
 from vid2vid_hub.nn.model import Vid2VidModel, check_number
-from vid2vid_hub.ops.compose import Composition, compose
-from vid2vid_hub.ops.warp import warp
+from vid2vid_hub.ops.compose import Composition
 from vid2vid_hub.ops.windows import flow_pyramid, pyramid
 from vid2vid_hub.types import Encoded, Frame, Memory
 
-FLOW_RANGE = 20.0
-"""Pixels that a flow head's output of 1 stands for at the coarsest scale (B.3); doubled with every finer scale."""
-
 MAX_WIDTH = 4096
 """Channels at the lowest resolution (the paper's networks: 1024); one convolution of this width holds 0.6 GB."""
-
-
-class Features(NamedTuple):
-    """What a coarse scale hands to the next finer one: maps of (N, c, H_s, W_s), nothing else crosses scales."""
-
-    image: Tensor
-    flow: Tensor | None
-    foreground: Tensor | None
-
-
-class Branches(NamedTuple):
-    """Which parts a generator has: a mask and a warped past, an own estimate of its flow, a foreground network."""
-
-    warps: bool
-    estimates: bool
-    foreground: bool
-
-
-class Heads(nn.Module):
-    """The last layers: features to picture, flow, mask and foreground picture."""
-
-    def __init__(self, channels: int, front: int, branches: Branches, flow_range: float) -> None:
-        super().__init__()
-        self.image = nn.Sequential(*conv7(channels, 3), nn.Tanh())
-        self.flow = nn.Sequential(*conv7(channels, 2)) if branches.estimates else None
-        self.mask = nn.Sequential(*conv7(channels, 1), nn.Sigmoid()) if branches.warps else None
-        self.foreground = nn.Sequential(*conv7(front, 3), nn.Tanh()) if branches.foreground else None
-        self.flow_range = flow_range
-
-    def forward(
-        self,
-        features: Features,
-        previous: Tensor | None,
-        where: Tensor | None,
-        given: Tensor | None,
-        order: Composition,
-    ) -> Frame:
-        """Compose a frame.
-
-        Args:
-            features: of this scale.
-            previous: (N, 3, H, W), the frame before; None when there is nothing to warp: all is hallucinated.
-            where: (N, 1, H, W), 1 on the foreground; None without the prior.
-            given: (N, 2, H, W), the flow to warp by; None where it is estimated.
-            order: of eq. 9.
-        """
-        background = self.image(features.image)
-        front = None if self.foreground is None else self.foreground(features.foreground)
-        if self.mask is None:
-            image, hallucinated = compose(None, background, None, front, where, order)
-            return Frame(image, hallucinated)
-        flow = cast(Tensor, given if self.flow is None else self.flow(features.flow) * self.flow_range)
-        mask = self.mask(features.flow)
-        if previous is None:
-            image, hallucinated = compose(None, background, None, front, where, order)
-            return Frame(image, hallucinated, hallucinated, flow, torch.ones_like(mask))
-        warped = warp(previous, flow)
-        image, hallucinated = compose(warped, background, mask, front, where, order)
-        return Frame(image, hallucinated, warped, flow, mask)
 
 
 class Scale(nn.Module):
@@ -110,7 +48,9 @@ class Scale(nn.Module):
 class CoarseScale(Scale):
     """The global network: encoders of conditions and past frames, a residual trunk each for picture and flow."""
 
-    def __init__(self, inputs: int, past: int, width: int, depth: int, blocks: int, branches: Branches) -> None:
+    def __init__(
+        self, inputs: int, past: int, width: int, depth: int, blocks: int, branches: Branches, picture: Picture
+    ) -> None:
         super().__init__()
         deep, trunk = width * 2**depth, blocks // 2
         self.condition = nn.Sequential(*stem(inputs, width), *downs(width, depth), *residuals(deep, blocks - trunk))
@@ -125,10 +65,10 @@ class CoarseScale(Scale):
             if branches.foreground
             else None
         )
-        self.heads = Heads(width, front, branches, FLOW_RANGE)
+        self.heads = Heads(width, front, branches, picture, FLOW_RANGE)
 
     def features(self, conditions: Tensor, past: Tensor, coarse: Features | None) -> Features:
-        """Conditions (N, (L+1)·S, H, W) and past frames (N, L·3, H, W) to features of (N, width, H, W)."""
+        """Conditions (N, (L+1)·S, H, W) and past frames (N, L·C, H, W) to features of (N, width, H, W)."""
         x = self.condition(conditions) + self.past(past)
         return Features(
             self.image(x),
@@ -141,7 +81,15 @@ class FineScale(Scale):
     """A local network at twice the resolution: its own encoders, refined features of the scale below."""
 
     def __init__(
-        self, inputs: int, past: int, width: int, depth: int, blocks: int, branches: Branches, scale: int
+        self,
+        inputs: int,
+        past: int,
+        width: int,
+        depth: int,
+        blocks: int,
+        branches: Branches,
+        picture: Picture,
+        scale: int,
     ) -> None:
         super().__init__()
         front = foreground_width(width, depth)
@@ -155,7 +103,7 @@ class FineScale(Scale):
         self.foreground = (
             nn.Sequential(*residuals(front * 2, blocks), *up(front * 2, front)) if branches.foreground else None
         )
-        self.heads = Heads(width, front, branches, FLOW_RANGE * 2**scale)
+        self.heads = Heads(width, front, branches, picture, FLOW_RANGE * 2**scale)
 
     def features(self, conditions: Tensor, past: Tensor, coarse: Features | None) -> Features:
         """As in :class:`CoarseScale`; ``coarse`` are the features of the scale below, at half this resolution."""
@@ -191,6 +139,11 @@ class Vid2VidGenerator(Vid2VidModel):
             truth flow); the mask is estimated all the same.
         foreground: whether moving objects have a network of their own (eq. 9).
         composition: "paper" (eq. 9) or "released", see :func:`vid2vid_hub.ops.compose.compose`.
+        image_channels: C, of the frames it remembers and makes.
+        frames: "images" are C free values in [-1, 1]; "probabilities" are 2p - 1 of C classes, as in predicting the
+            masks of the future (section 4). Then flow and mask begin as a copy of the last frame.
+        sharpen: power to which remembered probabilities are raised, and normalised again; 1 leaves them. Bilinear
+            warping mixes neighbours a little, and after dozens of frames small things would have faded away.
 
     Raises:
         ModelError: a number is out of its range.
@@ -212,6 +165,9 @@ class Vid2VidGenerator(Vid2VidModel):
         given_flow: bool = False,
         foreground: bool = False,
         composition: Composition = "paper",
+        image_channels: int = 3,
+        frames: Frames = "images",
+        sharpen: float = 1.0,
     ) -> None:
         super().__init__()
         check_number("condition_channels", condition_channels, 1, 1024)
@@ -221,6 +177,7 @@ class Vid2VidGenerator(Vid2VidModel):
         check_number("scales", scales, 1, 4)
         check_number("local_blocks", local_blocks, 1, 32)
         check_number("history", history, 1, 8)
+        check_number("image_channels", image_channels, 1, 256)
         check_number("base_channels * 2 ** downsamples", base_channels * 2**downsamples, 4, MAX_WIDTH)
         for name, switch in {"flow": flow, "given_flow": given_flow, "foreground": foreground}.items():
             if not isinstance(switch, bool):
@@ -233,20 +190,34 @@ class Vid2VidGenerator(Vid2VidModel):
             raise ModelError(f"base_channels {base_channels} cannot be halved for each of {scales} scales")
         if composition not in ("paper", "released"):
             raise ModelError(f"composition is '{composition}'; it must be 'paper' or 'released'")
+        if frames not in get_args(Frames):
+            raise ModelError(f"frames is {frames!r}; it must be 'images' or 'probabilities'")
+        if isinstance(sharpen, bool) or not isinstance(sharpen, int | float) or not 1 <= sharpen <= 4:
+            raise ModelError(f"sharpen is {sharpen!r}; it must be a number between 1 and 4")
+        if sharpen > 1 and frames == "images":
+            raise ModelError(f"sharpen is {sharpen} and frames are 'images'; only 'probabilities' can be sharpened")
         self.has_foreground, self.takes_flow = foreground, given_flow
         self.gradient_checkpointing = False
-        inputs, past = (history + 1) * condition_channels, history * 3
-        branches = Branches(flow, flow and not given_flow, foreground)
+        inputs, past = (history + 1) * condition_channels, history * image_channels
+        branches, picture = Branches(flow, flow and not given_flow, foreground), Picture(image_channels, frames)
         self.networks = nn.ModuleList(
             [
-                CoarseScale(inputs, past, base_channels, downsamples, blocks, branches),
+                CoarseScale(inputs, past, base_channels, downsamples, blocks, branches, picture),
                 *(
-                    FineScale(inputs, past, base_channels // 2**s, downsamples, local_blocks, branches, s)
+                    FineScale(inputs, past, base_channels // 2**s, downsamples, local_blocks, branches, picture, s)
                     for s in range(1, scales)
                 ),
             ]
         )
         self.apply(initialise)
+        if frames == "probabilities":
+            for network in self.networks:
+                begin_as_copy(cast(Scale, network).heads)
+
+    @property
+    def image_channels(self) -> int:
+        """C, of the frames it remembers and makes."""
+        return int(self.config.image_channels)
 
     @property
     def history(self) -> int:
@@ -268,17 +239,24 @@ class Vid2VidGenerator(Vid2VidModel):
         Args:
             features: (B, n, S, H, W), conditions of the n frames that were already seen, oldest first. Where n < L the
                 oldest stands in for those before it. To begin with nothing seen, give the first frame's own condition.
-            images: (B, n, 3, H, W), those n frames; None when there are none: the past is black and the first step
+            images: (B, n, C, H, W), those n frames; None when there are none: the past is all zeros and the first step
                 hallucinates everything.
             scales: how many scales take part, coarsest first, while a coarse-to-fine training has not reached the
                 others; all of them by default. The finest of them makes frames of HxW.
+
+        Raises:
+            ModelError: conditions or frames have other channels than this generator's, or a size that does not fit.
         """
         scales = len(self.networks) if scales is None else scales
         self._check_size(features, scales)
         batch, _, _, height, width = features.shape
         started = images is not None
         if images is None:
-            images = features.new_zeros(batch, 1, 3, height, width)
+            images = features.new_zeros(batch, 1, self.image_channels, height, width)
+        elif images.shape[2] != self.image_channels:
+            raise ModelError(
+                f"this generator goes on from frames of {self.image_channels} channels; these have {images.shape[2]}"
+            )
         return Memory(
             tuple(pyramid(_last(features, self.history), scales)),
             tuple(pyramid(_last(images, self.history), scales)),
@@ -333,7 +311,8 @@ class Vid2VidGenerator(Vid2VidModel):
             else:
                 coarse, frame = network(*inputs)
             seen.append(conditions[:, 1:])
-            made.append(torch.cat((past[:, 1:], frame.image.unsqueeze(1).to(past.dtype)), 1))
+            kept = frame.image if self.config.sharpen == 1 else sharpened(frame.image, self.config.sharpen)
+            made.append(torch.cat((past[:, 1:], kept.unsqueeze(1).to(past.dtype)), 1))
             yield frame, Memory(tuple(seen), tuple(made), started=True)
 
     def forward(self, encoded: Encoded, memory: Memory) -> tuple[Frame, Memory]:

@@ -1,4 +1,4 @@
-"""Distances between generated and real frames, and between frames and their own past: pure functions."""
+"""Distances of generated frames from real ones and from their own past, and of label maps: pure functions."""
 
 from __future__ import annotations
 
@@ -39,3 +39,34 @@ def warping_error(frames: Tensor, flow: Tensor, trust: Tensor) -> Tensor:
     """
     change = (frames[1:] - warp(frames[:-1], flow)).abs().mean(1, keepdim=True)
     return (change * trust).sum((1, 2, 3)) / trust.sum((1, 2, 3)).clamp_min(1)
+
+
+def confusion(labels: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """How many pixels of each true class are given which class, picture by picture.
+
+    Args:
+        labels: int (N, 1, H, W), every value in [0, classes).
+        truth: the same shape.
+        classes: K.
+
+    Returns:
+        int64 (N, K, K): [n, i, j] are the pixels of class i that are called j. Counts of several pictures may be added.
+    """
+    picture = torch.arange(len(labels), device=labels.device).view(-1, 1, 1, 1)
+    pairs = (picture * classes + truth.long()) * classes + labels.long()
+    return torch.bincount(pairs.flatten(), minlength=len(labels) * classes**2).view(-1, classes, classes)
+
+
+def mean_iou(counts: Tensor) -> Tensor:
+    """Mean intersection over union of the classes that truly occur; higher is nearer, 1 is the truth.
+
+    Args:
+        counts: (..., K, K) from :func:`confusion`.
+
+    Returns:
+        (...), float64 in [0, 1].
+    """
+    counts = counts.double()
+    both, occurs = counts.diagonal(dim1=-2, dim2=-1), counts.sum(-1) > 0
+    either = counts.sum(-1) + counts.sum(-2) - both
+    return (both / either.clamp_min(1)).sum(-1) / occurs.sum(-1).clamp_min(1)

@@ -17,6 +17,7 @@ from vid2vid_hub.nn.perceptual import DEPTHS, VGG, WIDTHS
 from vid2vid_hub.tasks import Task, get_task
 from vid2vid_hub.training.chunk import Past, Walk
 from vid2vid_hub.training.meta import FullMasks, MetaAutocast
+from vid2vid_hub.training.networks import IMAGE_CHANNELS, frame_channels
 from vid2vid_hub.training.objective import Objective
 from vid2vid_hub.training.peak import peak_bytes
 from vid2vid_hub.training.players import Players
@@ -160,14 +161,16 @@ class _Rehearsal:
             )
 
         boxes = torch.tensor((0, 0, width, height), device=device).expand(stage.batch, stage.frames, 4)
-        self.walk = Walk(self.clip.frames, encode, flow, maps(1), boxes)
+        made = frame_channels(task)
+        frames = self.clip.frames if made == IMAGE_CHANNELS else maps(made)
+        self.walk = Walk(frames, encode, flow, maps(1), boxes)
         start = stage.frames - min(stage.unroll, stage.frames)
         seen = slice(max(start - generator.history, 0), start)
         images = self.walk.frames[:, seen] if start else None
         features = encode(seen.start, max(start, 1)).features
         memory = generator.begin(features, images, stage.scales)
         reach = min(start, self.objective.reach)
-        self.place = Place(start, memory, Past(maps(3, reach), maps(3, reach), maps(2, reach)))
+        self.place = Place(start, memory, Past(maps(made, reach), maps(made, reach), maps(2, reach)))
 
     @property
     def adams(self) -> list[torch.optim.Optimizer]:
@@ -179,7 +182,15 @@ class _Rehearsal:
         """What there is before the chunk, beside weights."""
         walk, place = self.walk, self.place
         clip = (self.clip.frames, self.clip.maps, self.clip.flow)
-        return [*clip, walk.flow, walk.trust, *place.memory.features, *place.memory.images, *vars(place.past).values()]
+        return [
+            *clip,
+            walk.frames,
+            walk.flow,
+            walk.trust,
+            *place.memory.features,
+            *place.memory.images,
+            *vars(place.past).values(),
+        ]
 
     @property
     def gradients(self) -> int:

@@ -20,6 +20,7 @@ from vid2vid_hub.types import Condition
 Generator = Network
 
 IMAGE, REGION = "image", "region"
+IMAGE_CHANNELS = 3
 
 
 def video_judge(stride: int) -> str:
@@ -33,6 +34,11 @@ def strides(recipe: Recipe) -> dict[str, int]:
     return {video_judge(video.frames**s): s for s in range(video.strides)}
 
 
+def frame_channels(task: Task) -> int:
+    """Channels of the frames that a generator of the task makes."""
+    return IMAGE_CHANNELS if task.frame_classes is None else task.frame_classes
+
+
 def build_generator(recipe: Recipe, task: Task) -> Generator:
     """The generator, new; the foreground prior is on where the task has one and the recipe lets it.
 
@@ -41,10 +47,14 @@ def build_generator(recipe: Recipe, task: Task) -> Generator:
     """
     try:
         if recipe.network == "pix2pixhd":
+            if task.frame_classes is not None:
+                raise RecipeError(f"task '{recipe.task}' makes no pictures; 'network: pix2pixhd' makes nothing else")
             image = Pix2PixHDGenerator(condition_channels=task.channels, **recipe.generator)
             return _checked(recipe, image)
         has_foreground = task.encode(_blank(task)).foreground is not None
-        asked = {"foreground": has_foreground} | recipe.generator
+        classes = task.frame_classes
+        own = {} if classes is None else {"image_channels": classes, "frames": "probabilities"}
+        asked = {"foreground": has_foreground} | own | recipe.generator
         if asked["foreground"] and not has_foreground:
             raise RecipeError(
                 f"the recipe wants the foreground prior, but task '{recipe.task}' gives no foreground mask"
@@ -55,24 +65,27 @@ def build_generator(recipe: Recipe, task: Task) -> Generator:
 
 
 def build_judges(recipe: Recipe, task: Task) -> dict[str, MultiscaleDiscriminator]:
-    """D_I, D_V for every temporal stride, and the region discriminator, new, by name.
+    """D_I, D_V for every temporal stride, and the region discriminator, new, by name; those that the recipe asks for.
 
     Raises:
         RecipeError: an argument is unknown, or the task names no regions.
     """
+    made = frame_channels(task)
     try:
-        judges = {IMAGE: MultiscaleDiscriminator(inputs=task.channels + 3, **recipe.discriminator)}
+        judges: dict[str, MultiscaleDiscriminator] = {}
+        if recipe.discriminator is not None:
+            judges[IMAGE] = MultiscaleDiscriminator(inputs=task.channels + made, **recipe.discriminator)
         video, region = recipe.video_discriminator, recipe.region_discriminator
         size = {"base_channels": video.base_channels, "layers": video.layers, "scales": video.scales}
         for name in strides(recipe):
-            judges[name] = MultiscaleDiscriminator(inputs=3 * video.frames + 2 * (video.frames - 1), **size)
+            judges[name] = MultiscaleDiscriminator(inputs=made * video.frames + 2 * (video.frames - 1), **size)
     except TypeError as error:
         raise RecipeError(f"the recipe's discriminator cannot be built: {error}") from error
     if region is not None:
         if task.regions(_blank(task)) is None:
             raise RecipeError(f"the recipe wants a region discriminator, but task '{recipe.task}' names no regions")
         size = {name: value for name, value in asdict(region).items() if name != "size"}
-        judges[REGION] = MultiscaleDiscriminator(inputs=task.channels + 3, **size)
+        judges[REGION] = MultiscaleDiscriminator(inputs=task.channels + made, **size)
     return judges
 
 
@@ -115,6 +128,23 @@ def load_first_frame(source: str, task: Task) -> Pix2PixHDGenerator:
         )
     found.requires_grad_(False)
     return cast(Pix2PixHDGenerator, found)
+
+
+def load_forecaster(source: str, task: Task) -> Vid2VidGenerator:
+    """The forecaster of a pipeline, or its generator if that is one.
+
+    Raises:
+        RecipeError: the pipeline has none, or the recipe trains one itself.
+        ModelError, TaskError: the pipeline cannot be loaded.
+    """
+    if task.frame_classes is not None:
+        raise RecipeError("the recipe trains a forecaster; it takes none beside it")
+    pipeline = Vid2VidPipeline.from_pretrained(source)
+    found = pipeline.generator if pipeline.forecaster is None else pipeline.forecaster
+    if not isinstance(found, Vid2VidGenerator) or found.config.frames != "probabilities":
+        raise RecipeError(f"{source} has no forecaster: a generator that was trained to make label maps")
+    found.requires_grad_(False)
+    return cast(Vid2VidGenerator, found)
 
 
 def _checked(recipe: Recipe, generator: Generator) -> Generator:

@@ -20,7 +20,7 @@ from torch import Tensor
 from vid2vid_hub import losses
 from vid2vid_hub.nn.discriminator import Judged
 from vid2vid_hub.nn.frozen import FlowTeacher
-from vid2vid_hub.nn.generator import FLOW_RANGE
+from vid2vid_hub.nn.heads import FLOW_RANGE
 from vid2vid_hub.nn.perceptual import VGG
 from vid2vid_hub.ops.crop import crop
 from vid2vid_hub.ops.windows import history_length, temporal_windows
@@ -114,7 +114,8 @@ class Objective:
         return terms
 
     def _questions(self, chunk: Chunk, leaves: Frame, past: Past) -> Iterator[tuple[str, Question]]:
-        yield IMAGE, self._about_frames(chunk, leaves)
+        if IMAGE in self.judges:
+            yield IMAGE, self._about_frames(chunk, leaves)
         for name, scale in strides(self.recipe).items():
             question = self._about_time(chunk, leaves, past, scale)
             if question is not None:
@@ -228,6 +229,8 @@ class Objective:
         if weights.generated_warp:
             made_before = torch.cat((last[:, None].float(), leaves.image[:, :-1]), 1).flatten(0, 1)
             terms["generated_warp"] = losses.generated_warping(leaves.image.flatten(0, 1), made_before, truth, trust)
+        if weights.cross_entropy:
+            terms["cross_entropy"] = losses.cross_entropy(leaves.image.flatten(0, 1), real)
         if terms:
             _sum(getattr(weights, name) * term for name, term in terms.items()).backward()
         return {name: term.detach() for name, term in terms.items()}

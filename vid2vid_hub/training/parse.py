@@ -155,8 +155,10 @@ def _inside(values: Any, name: str, key: str) -> Any:
 def _build(kind: Any, value: Any, where: str) -> Any:
     options = get_args(kind) if get_origin(kind) is UnionType else (kind,)
     recipes = [option for option in options if dataclasses.is_dataclass(option)]
-    if recipes and value is None and type(None) in options:
+    if value is None and type(None) in options:
         return None
+    if any(get_origin(option) is dict for option in options):
+        return _mapping(value, where)
     if recipes:
         return _build_recipe(recipes[0], value, where)
     if get_origin(kind) is tuple:
@@ -184,16 +186,18 @@ def _build_recipe(kind: Any, value: Any, where: str) -> Any:
         raise RecipeError(f"{where}: {error}") from error
 
 
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise RecipeError(f"{where}: expected a mapping, found {value!r}")
+
+
 def _scalar(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is Literal:
         value = "no" if value is False else value  # what YAML 1.1 makes of a bare no
         if value in get_args(kind):
             return value
         raise RecipeError(f"{where}: expected one of {', '.join(map(repr, get_args(kind)))}, found {value!r}")
-    if get_origin(kind) is dict:
-        if isinstance(value, dict):
-            return value
-        raise RecipeError(f"{where}: expected a mapping, found {value!r}")
     options = get_args(kind) or (kind,)
     if float in options:
         value = _number(value)

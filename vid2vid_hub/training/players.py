@@ -53,7 +53,7 @@ class Players:
             self.bare.enable_gradient_checkpointing()
         self.judges: dict[str, Any] = {name: accelerator.prepare_model(judge) for name, judge in self._judges.items()}
         parameters = [p for judge in self._judges.values() for p in judge.parameters()]
-        self.judges_adam = self._adam(parameters)
+        self.judges_adam = self._adam(parameters) if parameters else None
         self.generator: Any = self.bare
         self.generator_adam: torch.optim.Optimizer | None = None
         self.ema = EMA(self.bare, recipe.ema)
@@ -72,7 +72,7 @@ class Players:
             self._learning = stage.learning
             self.ema.restart()
         for adam, rate in ((self.generator_adam, stage.rate), (self.judges_adam, stage.discriminator_rate)):
-            for group in cast(torch.optim.Optimizer, adam).param_groups:
+            for group in adam.param_groups if adam is not None else ():
                 group["lr"] = rate
 
     def step(self) -> None:
@@ -82,8 +82,8 @@ class Players:
         if clip is not None:
             for network in networks:
                 nn.utils.clip_grad_norm_(network.parameters(), clip)
-        for adam in (self.generator_adam, self.judges_adam):
-            cast(torch.optim.Optimizer, adam).step()
+        for adam in self._adams().values():
+            adam.step()
         self.forget_gradients()
         self.ema.update(self.bare)
 
@@ -99,7 +99,7 @@ class Players:
         But D_V tells what it has every time: the chunk that ends a step may be too young to ask it once more.
         """
         with ExitStack() as quiet:
-            for network in (self.generator, self.judges[IMAGE]):
+            for network in (self.generator, *(self.judges[name] for name in (IMAGE,) if name in self.judges)):
                 quiet.enter_context(self.accelerator.no_sync(network))
             yield
 
@@ -131,7 +131,8 @@ class Players:
         return generator
 
     def _adams(self) -> dict[str, torch.optim.Optimizer]:
-        return {"generator": cast(torch.optim.Optimizer, self.generator_adam), "discriminator": self.judges_adam}
+        adams = {"generator": self.generator_adam, "discriminator": self.judges_adam}
+        return {name: adam for name, adam in adams.items() if adam is not None}
 
     def _let_learn(self, stage: Stage) -> None:
         """Only the stage's scales learn, with an optimizer of just their parameters.

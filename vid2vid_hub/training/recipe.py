@@ -149,12 +149,14 @@ class LossRecipe:
         video_feature: feature matching with D_V.
         region: as ``gan``, for the region discriminator.
         region_feature: feature matching with the region discriminator.
-        perceptual: distance of VGG features, on the finished frame and on the hallucination.
+        perceptual: distance of VGG features, on the finished frame and on the hallucination. Only for pictures.
         flow: endpoint error of eq. 8.
         warp: warping error of eq. 8.
         generated_warp: the true flow must carry the last generated frame to this one. The released system gives it
             10, the paper has no such term; it rewards a mask that never hallucinates, see ``docs/log.md``.
         mask: pull towards warping where the true flow is reliable.
+        cross_entropy: of frames of probabilities with the true classes, for tasks that make label maps. On the finished
+            frame only: a hallucination that had to be likely everywhere smoothed what the warped past has exactly.
     """
 
     gan: float = 1.0
@@ -168,6 +170,7 @@ class LossRecipe:
     warp: float = 10.0
     generated_warp: float = 0.0
     mask: float = 0.0
+    cross_entropy: float = 0.0
 
     def __post_init__(self) -> None:
         _check_least(0, **vars(self))
@@ -217,10 +220,12 @@ class Recipe:
         start: a pipeline folder or "org/name" whose generator's scales this one starts from; null starts anew.
         first_frame: a pipeline folder or "org/name" with a single-image generator, saved with the trained pipeline and
             used for ``first_frames: generated``.
+        forecaster: a pipeline folder or "org/name" with a trained forecaster, saved with the trained pipeline, so that
+            it can go on with a video; it takes no part in the training.
         first_frames: share of the clips by what they begin with: "real" frames of the clip, frames "generated" by
             ``first_frame``, or "zeros", that is, nothing.
         generator: arguments of the generator beside ``condition_channels`` and ``foreground``.
-        discriminator: arguments of ``MultiscaleDiscriminator`` for D_I beside ``inputs``.
+        discriminator: arguments of ``MultiscaleDiscriminator`` for D_I beside ``inputs``; null for none.
         video_discriminator: D_V.
         region_discriminator: null for none.
         adversarial: "lsgan" or "hinge".
@@ -245,9 +250,10 @@ class Recipe:
     network: Literal["vid2vid", "pix2pixhd"] = "vid2vid"
     start: str | None = None
     first_frame: str | None = None
+    forecaster: str | None = None
     first_frames: dict[str, float] = field(default_factory=lambda: {"real": 0.5, "zeros": 0.5})
     generator: dict[str, Any] = field(default_factory=dict)
-    discriminator: dict[str, Any] = field(default_factory=dict)
+    discriminator: dict[str, Any] | None = field(default_factory=dict)
     video_discriminator: VideoDiscriminatorRecipe = VideoDiscriminatorRecipe()
     region_discriminator: RegionDiscriminatorRecipe | None = None
     adversarial: Adversarial = "lsgan"
@@ -292,6 +298,7 @@ def without_paths(recipe: Recipe) -> Recipe:
         recipe,
         start=bare(recipe.start),
         first_frame=bare(recipe.first_frame),
+        forecaster=bare(recipe.forecaster),
         perceptual_weights=bare(recipe.perceptual_weights),
         teacher=replace(recipe.teacher, weights=bare(recipe.teacher.weights)),
         watch=replace(recipe.watch, lpips=bare(recipe.watch.lpips)),

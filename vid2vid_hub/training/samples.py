@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,8 +73,20 @@ def sample_rollout(
         teacher=teacher if network.takes_flow else None,
         autocast=autocast,
     )
-    condition = Condition(shown.maps[0], None if shown.instances is None else shown.instances[0])
-    return Sample(task.preview(condition), generated, shown.frames[0])
+    if task.frame_classes is not None:
+        generated = replace(
+            generated,
+            image=_painted(task, generated.image),
+            hallucinated=_painted(task, generated.hallucinated),
+            warped=None if generated.warped is None else _painted(task, generated.warped),
+        )
+    return Sample(task.preview(shown.condition), generated, shown.frames[0])
+
+
+def _painted(task: Task, frames: Tensor) -> Tensor:
+    """Label maps as people see them: (1, T, K, H, W), what is said of K classes, to (1, T, 3, H, W) in [-1, 1]."""
+    labels = frames[0].argmax(1, keepdim=True).to(torch.uint8)
+    return task.preview(Condition(labels)).float().div(127.5).sub(1)[None]
 
 
 def write_sample(path: Path, preview: Tensor, rollout: Frame | Sequence[Frame], real: Tensor, fps: float) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 from vid2vid_hub.training.recipe import Recipe
 
-HARMLESS = ("watch", "checkpoint_minutes", "checkpointing", "perceptual_weights", "start")
+HARMLESS = ("watch", "checkpoint_minutes", "checkpointing", "perceptual_weights", "start", "forecaster")
 
 
 @dataclass(frozen=True)

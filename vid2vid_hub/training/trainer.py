@@ -33,7 +33,7 @@ from vid2vid_hub.tasks import Task, get_task
 from vid2vid_hub.training.checkpoint import Checkpoint, load_checkpoint, publish, save_checkpoint
 from vid2vid_hub.training.chunk import Chunk
 from vid2vid_hub.training.feed import epoch_batches, load, share
-from vid2vid_hub.training.networks import load_first_frame
+from vid2vid_hub.training.networks import load_first_frame, load_forecaster
 from vid2vid_hub.training.objective import Objective, Terms
 from vid2vid_hub.training.pace import Pace
 from vid2vid_hub.training.parse import parse_recipe, plain
@@ -111,6 +111,7 @@ class Trainer:
         self.first_frame = None
         if recipe.first_frame is not None:
             self.first_frame = load_first_frame(recipe.first_frame, self.task).to(self.accelerator.device)
+        self.forecaster = None if recipe.forecaster is None else load_forecaster(recipe.forecaster, self.task)
         self.players = Players(replace(recipe, start=None) if resumes else recipe, self.task, self.accelerator)
         self.teacher = self._teacher()
         self.objective = Objective(
@@ -221,7 +222,13 @@ class Trainer:
     def pipeline(self) -> Vid2VidPipeline:
         """The pipeline as it would be published now, with the averaged weights."""
         stage = schedule(self.recipe, total_epochs(self.recipe) - 1)
-        return Vid2VidPipeline(self.players.averaged(), self.task, size=stage.size, first_frame=self.first_frame)
+        return Vid2VidPipeline(
+            self.players.averaged(),
+            self.task,
+            size=stage.size,
+            first_frame=self.first_frame,
+            forecaster=self.forecaster,
+        )
 
     def _epoch(self) -> Iterator[Progress]:
         """Train what is left of the epoch; yields after every step."""
@@ -230,7 +237,7 @@ class Trainer:
         self.players.enter(stage)
         groups = epoch_batches(self.sources, self.recipe, stage, epoch, self.processes)
         todo = [share(group, self.accelerator.process_index, self.processes) for group in groups[self.position.batch :]]
-        for mine, clip in zip(todo, load(self.sources, todo, stage.size, self.workers), strict=True):
+        for mine, clip in zip(todo, load(self.sources, todo, stage.size, self.task, self.workers), strict=True):
             last = self.position.batch + 1 == len(groups)
             for terms in self._clip(clip.to(self.accelerator.device), mine.weight, stage, last):
                 if self.accelerator.is_main_process:

@@ -8,10 +8,10 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from vid2vid_hub.data.clips import ClipSource
+from vid2vid_hub.data.clips import ClipSource, learned
 from vid2vid_hub.nn.frozen import FlowTeacher, confidence
 from vid2vid_hub.nn.perceptual import LPIPS
-from vid2vid_hub.ops.measures import psnr, warping_error
+from vid2vid_hub.ops.measures import confusion, mean_iou, psnr, warping_error
 from vid2vid_hub.tasks import Task
 from vid2vid_hub.training.networks import Generator
 from vid2vid_hub.training.rollout import Autocast, Beginning, Rollout, roll_out
@@ -49,7 +49,8 @@ def validate(
 
     Returns:
         measure -> mean over all generated frames of all clips: "psnr" in dB, "warping" in [-1, 1] units (but for the
-        first frame of each clip), "lpips". What no clip could be measured by is left out; without clips that is all.
+        first frame of each clip), "lpips"; "miou" alone, of every frame's own classes, where the generator makes label
+        maps. What no clip could be measured by is left out; without clips that is all.
 
     Raises:
         ModelError, DatasetError, VideoError: as in :func:`roll_out`.
@@ -67,7 +68,8 @@ def validate(
             teacher=teacher,
             autocast=autocast,
         )
-        for measure, values in _measured(rollout, lpips).items():
+        measured = _measured(rollout, lpips) if task.frame_classes is None else _overlap(rollout, task)
+        for measure, values in measured.items():
             collected.setdefault(measure, []).append(values)
     return {measure: float(torch.cat(values).mean()) for measure, values in collected.items()}
 
@@ -82,6 +84,12 @@ def _measured(rollout: Rollout, lpips: LPIPS | None) -> dict[str, Tensor]:
     if lpips is not None:
         measured["lpips"] = _lpips(lpips, image, real)
     return measured
+
+
+def _overlap(rollout: Rollout, task: Task) -> dict[str, Tensor]:
+    """Measure -> one value a frame, of label maps."""
+    made, truth = (x[0].argmax(1, keepdim=True) for x in (rollout.generated.image, learned(task, rollout.clip)))
+    return {"miou": mean_iou(confusion(made, truth, rollout.generated.image.shape[2]))}
 
 
 @torch.no_grad()
