@@ -7,17 +7,18 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand
 
-from vid2vid_hub.errors import ConditionError, StoppedError, Vid2VidError
+from vid2vid_hub.errors import ConditionError, StoppedError, Vid2VidError, VideoError
 from vid2vid_hub.tasks import get_task, list_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from vid2vid_hub.pipeline import FirstFrames, Vid2VidPipeline
     from vid2vid_hub.tasks import Task
@@ -80,23 +81,87 @@ def prepare(
     flow: Annotated[str, typer.Option(help="Flow teacher to cache: dis, raft, raft-small or none.")] = "dis",
     flow_weights: Annotated[str | None, typer.Option(help="Weights of the flow teacher, if it needs any.")] = None,
     setting: Annotated[list[str] | None, typer.Option(help="A setting of the task, as KEY=VALUE.")] = None,
+    min_frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Leave shorter clips out; by default what cuts or gaps made shorter than 16."),
+    ] = None,
+    max_frames: Annotated[int, typer.Option(min=1, help="Split longer shots into clips of at most so many.")] = 600,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes; by default one, or as many as a Ray cluster has CPUs.")
+    ] = 0,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: on the cluster of RAY_ADDRESS, which must see the same files.")
+    ] = "local",
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, where the same command was stopped before its end.")
+    ] = False,
 ) -> None:
-    """Make a dataset folder out of videos and their conditions, checking every frame."""
+    """Make a dataset folder out of videos: in shots, checked frame by frame. What was stopped is gone on with.
+
+    The exit code is 3 when frames or videos had to be left out.
+    """
     from vid2vid_hub.data import prepare as data
     from vid2vid_hub.nn.frozen import flow_teacher
 
     materials = data.match(videos, conditions or [], instances or [])
     with _progress("preparing") as show:
-        folder = data.prepare(
+        seen = {"text": "looking for cuts", "done": 0, "total": len(materials)}
+
+        def say(**news: Any) -> None:
+            seen.update(news)
+            show(*cast("tuple[str, int, int]", tuple(seen.values())))
+
+        prepared = data.prepare(
             materials,
             output,
             _task(task, setting or []),
             size=_size(size),
             held_out=[data.HeldOut.parse(text) for text in val or []],
             teacher=None if flow == "none" else flow_teacher(flow, flow_weights),
-            report=lambda name, frames: show(f"{name}: {frames} frames", None, None),
+            report=lambda name, frames: say(text=f"{name}: {frames} frames"),
+            progress=lambda done, total: say(done=done, total=total),
+            min_frames=min_frames,
+            max_frames=max_frames,
+            engine=engine,
+            workers=workers,
+            restart=restart,
         )
-    typer.echo(f"{folder}: {_counted(folder)}")
+    typer.echo(f"{output}: {_counted(output)}")
+    for line in data.summary(prepared):
+        typer.echo(line)
+    if prepared.left_out or prepared.failed:
+        raise typer.Exit(3)
+
+
+@app.command()
+def draw(
+    task: Annotated[str, typer.Option(help="The task whose drawn world is to be seen.")],
+    output: Annotated[Path, typer.Option(help="The dataset folder to make.")],
+    clips: Annotated[int, typer.Option(min=1, help="How many clips.")] = 8,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each.")] = 120,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Their size in pixels.")] = "128x128",
+    seed: Annotated[int, typer.Option(help="What is drawn; each clip has the next one.")] = 0,
+    val: Annotated[int, typer.Option(min=0, help="How many of the clips are held out.")] = 1,
+    flow: Annotated[str, typer.Option(help="Flow teacher to cache: dis, raft, raft-small or none.")] = "dis",
+    setting: Annotated[list[str] | None, typer.Option(help="A setting of the task, as KEY=VALUE.")] = None,
+) -> None:
+    """Make a dataset folder of a task's own drawn world, for trying the task without data."""
+    from vid2vid_hub.data.drawn import draw_dataset
+    from vid2vid_hub.nn.frozen import flow_teacher
+
+    with _progress("drawing") as show:
+        draw_dataset(
+            _task(task, setting or []),
+            output,
+            clips=clips,
+            frames=frames,
+            size=cast("tuple[int, int]", _size(size)),
+            seed=seed,
+            val=val,
+            teacher=None if flow == "none" else flow_teacher(flow),
+            report=lambda name, drawn: show(name, drawn, frames),
+        )
+    typer.echo(f"{output}: {_counted(output)}")
 
 
 @app.command()
@@ -163,38 +228,65 @@ def generate(
     ] = None,
     size: Size = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second; those of the input by default.")] = None,
+    future: Annotated[
+        int | None, typer.Option(min=1, help="Go on after INPUT for this many frames, and write only those.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="How many futures: the likeliest in OUTPUT, others in OUTPUT-2, OUTPUT-3, …")
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Of the futures after the first, which are drawn.")] = 0,
+    setting: Annotated[
+        list[str] | None, typer.Option(help="How the task extracts, as KEY=VALUE: another model, its weights, …")
+    ] = None,
     device: Device = None,
 ) -> None:
     """Generate a video from a condition, or from a real video whose condition the task extracts."""
-    from vid2vid_hub.data.video import open_video
-    from vid2vid_hub.render import is_condition, render
+    from vid2vid_hub.render import is_condition, render, render_futures
 
-    with open_video(source) as reader:
-        rate, total, given_size = reader.fps, len(reader), reader.size
+    if samples > 1 and future is None:
+        raise Vid2VidError("--samples asks for several futures; say with --future how many frames each of them has")
+    if not source.exists():  # before the model, which takes longer
+        raise VideoError(f"{source} does not exist; give a video, a folder of pictures, or conditions of the task")
     pipeline = _load(model, device)
+    if setting:
+        pipeline.adapt(**_values(_pairs(setting)))
+    rate, total, given_size = _looked_at(pipeline.task, source)
     drawn = is_condition(pipeline.task, source) if condition is None else condition
     given = {"condition": source} if drawn else {"video": source}
-    found = pipeline.conditions(**given, size=_size(size))
-    if size is None and pipeline.size not in (None, given_size):
+    if size is None and pipeline.size is not None and pipeline.size != given_size:
         height, width = pipeline.size
         trained = f"{width}x{height}"
         typer.echo(f"note: this model was trained at {trained}; --size {trained} may look better", err=True)
     with _progress("generating") as show:
+        how: dict[str, Any] = {
+            "fps": rate if fps is None else fps,
+            "side_by_side": side_by_side,
+            "report": lambda frames: show("frames", frames, total),
+        }
         try:
-            rendered = render(
-                pipeline,
-                found,
-                output,
-                fps=rate if fps is None else fps,
-                first_frames=_first_frames(first_frames or []),
-                side_by_side=side_by_side,
-                report=lambda frames: show("frames", frames, total),
-            )
+            begin = _first_frames(first_frames or [])
+            if future is not None:
+                total = future * samples
+                made = render_futures(
+                    pipeline,
+                    pipeline.past(**given, first_frames=begin, size=_size(size)),
+                    output,
+                    future=future,
+                    samples=samples,
+                    seed=seed,
+                    first_frames=begin,
+                    **how,
+                )
+            else:
+                found = pipeline.conditions(**given, size=_size(size))
+                made = iter([render(pipeline, found, output, first_frames=begin, **how)])
+            rendered = list(made)
         except ConditionError as error:
             raise ConditionError(f"{source}, {error}") from error
-    for path in (rendered.video, rendered.side_by_side):
-        if path is not None:
-            typer.echo(f"{path}: {rendered.frames} frames")
+    for one in rendered:
+        for path in (one.video, one.side_by_side):
+            if path is not None:
+                typer.echo(f"{path}: {one.frames} frames")
 
 
 @app.command()
@@ -208,40 +300,32 @@ def evaluate(
         str | None,
         typer.Option(metavar="real|generated|zeros", help="What to go on from; real ones are given and not measured."),
     ] = None,
+    future: Annotated[
+        bool, typer.Option("--future", help="Measure its forecasts of label maps instead of its pictures.")
+    ] = False,
+    every: Annotated[int, typer.Option(min=1, help="With --future: frames from one forecast to the next.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
     device: Device = None,
 ) -> None:
     """Measure a pipeline on held-out clips, beside floors that it must beat."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
     from vid2vid_hub.data.open import open_clips
-    from vid2vid_hub.evaluation import report
+    from vid2vid_hub.evaluation import masks, report
     from vid2vid_hub.nn.frozen import flow_teacher
 
     pipeline = _load(model, device)
     clips = open_clips(data, split, pipeline.task)
     with _progress("evaluating") as show:
-        figures = report.evaluate(
-            pipeline,
-            clips,
-            lpips_weights=lpips,
-            i3d_weights=i3d,
-            first_frames=first_frames,
-            teacher=flow_teacher(),
-            progress=lambda clip: show(clip, None, None),
-        )
-    measures = [m for m in report.MEASURES if any(m in values for values in figures.values())]
+        how: dict[str, Any] = {"teacher": flow_teacher(), "progress": lambda clip: show(clip, None, None)}
+        if future:
+            figures = masks.evaluate_future(pipeline, clips, every=every, **how)
+        else:
+            figures = report.evaluate(
+                pipeline, clips, lpips_weights=lpips, i3d_weights=i3d, first_frames=first_frames, **how
+            )
     title = f"{len(clips)} clips, {sum(clip.length for clip in clips)} frames"
     windows = next(iter(figures.values())).get("windows")
-    table = Table(
-        "system",
-        *(Column(m, justify="right", no_wrap=True) for m in measures),
-        title=title if windows is None else f"{title}, {windows:.0f} windows",
-    )
-    for system, values in figures.items():
-        table.add_row(system, *(f"{values[m]:.4f}" if m in values else "" for m in measures))
-    Console().print(table)
+    measures = masks.MEASURES if future else report.MEASURES
+    _print_table(title if windows is None else f"{title}, {windows:.0f} windows", figures, measures)
     if json_file is not None:
         _write_json(json_file, figures)
 
@@ -320,6 +404,16 @@ def _load(model: str, device: str | None) -> Vid2VidPipeline:
         raise Vid2VidError(f"the device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
 
 
+def _looked_at(task: Task, source: Path) -> tuple[Fraction, int | None, tuple[int, int] | None]:
+    """Frames a second, how many, and (height, width) of an input; key points in files may not tell."""
+    from vid2vid_hub.data.video import open_video
+
+    if task.reads(source):
+        return Fraction(25), None, None
+    with open_video(source) as reader:
+        return reader.fps, len(reader), reader.size
+
+
 def _task(name: str, settings: list[str]) -> Task:
     return get_task(name, _values(_pairs(settings)))
 
@@ -363,6 +457,18 @@ def _first_frames(values: list[str]) -> FirstFrames | None:
         except (OSError, UnidentifiedImageError) as error:
             raise Vid2VidError(f"the first frame {value} is not a picture that can be read: {error}") from error
     return pictures or None
+
+
+def _print_table(title: str, figures: dict[str, dict[str, float]], measures: Iterable[str]) -> None:
+    """A row for each system, a column for each measure that any of them has."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    there = [m for m in measures if any(m in values for values in figures.values())]
+    table = Table("system", *(Column(m, justify="right", no_wrap=True) for m in there), title=title)
+    for system, values in figures.items():
+        table.add_row(system, *(f"{values[m]:.4f}" if m in values else "" for m in there))
+    Console().print(table)
 
 
 def _write_json(path: Path, figures: dict[str, dict[str, float]]) -> None:

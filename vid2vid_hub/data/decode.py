@@ -109,10 +109,18 @@ class AVReader(VideoReader):
     def _index(self) -> _Index:
         _ = self._facts
         with typed(self.path), Source(self.path) as source:
-            packets = [packet for packet in source.video_packets() if packet.size]
-            self._check_complete(source, len(packets), max((source.end(p) for p in packets), default=0))
-            keys = sorted({p.pts for p in packets if p.is_keyframe and p.pts is not None})
-            stamps = [p.pts for p in packets if not p.is_discard]
+            count, end = 0, 0
+            keyed: set[int] = set()
+            stamps = []
+            for packet in source.video_packets():  # none is kept: together they are as large as the file
+                if packet.size:
+                    count, end = count + 1, max(end, source.end(packet))
+                    if packet.is_keyframe and packet.pts is not None:
+                        keyed.add(packet.pts)
+                    if not packet.is_discard:
+                        stamps.append(packet.pts)
+            self._check_complete(source, count, end)
+            keys = sorted(keyed)
         if self._facts.codec not in _ONE_PACKET_ONE_FRAME or None in stamps:
             with typed(self.path), Source(self.path) as source:
                 stamps = [frame.pts for frame in self._decoded(source)]

@@ -64,20 +64,40 @@ def write_instances(path: str | Path, instances: Iterable[NDArray[Any] | Tensor]
 
 
 def _write(path: str | Path, frames: Iterable[NDArray[Any] | Tensor], fps: Fraction | float, content: str) -> None:
-    iterator = iter(frames)
-    first = next(iterator, None)
-    channels = len(first) if first is not None and first.ndim else 0
-    tags = {_CONTENT: content, _CHANNELS: str(channels)}
-    with _MapFile(path, fps, codec="ffv1", pixel_format="gray", options=_FFV1, metadata=tags) as file:
-        frame = first
-        while frame is not None:
-            planes = _planes(np.asarray(frame), path, file.written, content, channels)
-            file.write(planes.reshape(-1, planes.shape[2]))
-            frame = next(iterator, None)
+    with _MapFile(path, fps, content) as file:
+        for frame in frames:
+            file.add(frame)
 
 
 class _MapFile(PictureFile):
     suffixes = (".mkv",)
+
+    def __init__(self, path: str | Path, fps: Fraction | float, content: str) -> None:
+        super().__init__(path, fps, codec="ffv1", pixel_format="gray", options=_FFV1)
+        self._content, self._channels = content, 0
+
+    def add(self, frame: NDArray[Any] | Tensor) -> None:
+        """Encode one frame: uint8 maps (C, H, W), or ids (1, H, W)."""
+        pixels = np.asarray(frame)
+        if not self.written:
+            self._channels = len(pixels) if pixels.ndim else 0
+            self._metadata |= {_CONTENT: self._content, _CHANNELS: str(self._channels)}
+        planes = _planes(pixels, self.path, self.written, self._content, self._channels)
+        self.write(planes.reshape(-1, planes.shape[2]))
+
+
+class MapWriter(_MapFile):
+    """A file of maps that takes frames one by one; see :func:`write_maps`."""
+
+    def __init__(self, path: str | Path, fps: Fraction | float) -> None:
+        super().__init__(path, fps, _MAPS)
+
+
+class InstanceWriter(_MapFile):
+    """A file of instance ids that takes frames one by one; see :func:`write_instances`."""
+
+    def __init__(self, path: str | Path, fps: Fraction | float) -> None:
+        super().__init__(path, fps, _INSTANCES)
 
 
 def _planes(frame: NDArray[Any], path: str | Path, n: int, content: str, channels: int) -> Pictures:

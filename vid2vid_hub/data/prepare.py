@@ -1,98 +1,74 @@
-"""Videos and their conditions -> a dataset folder: checked frame by frame, lossless where it must be, flow cached."""
+"""Videos and their conditions -> a dataset folder: in shots, checked frame by frame, gone on from where it stopped."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
-from itertools import repeat
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
-
-from vid2vid_hub.data.clips import SPLITS, Description, PreparedClip
-from vid2vid_hub.data.encode import VideoWriter
-from vid2vid_hub.data.maps import write_instances, write_maps
-from vid2vid_hub.data.pictures import BLOCK, picture_blocks
-from vid2vid_hub.data.released import read_ids
-from vid2vid_hub.data.video import FolderReader, open_video
-from vid2vid_hub.errors import ConditionError, DatasetError
+from vid2vid_hub.data.clips import PreparedClip
+from vid2vid_hub.data.engines import run
+from vid2vid_hub.data.finish import finish, publish
+from vid2vid_hub.data.ledger import forget, open_ledger
+from vid2vid_hub.data.material import Material, match
+from vid2vid_hub.data.plan import Plan, check_names
+from vid2vid_hub.data.shots import MAX_FRAMES, HeldOut, Unit
+from vid2vid_hub.data.work import Job, Report, write_json
+from vid2vid_hub.data.writer import SUFFIXES, writing, written_clip
+from vid2vid_hub.errors import DatasetError, Vid2VidError
 from vid2vid_hub.nn.frozen import FlowTeacher
 from vid2vid_hub.tasks import Task
-from vid2vid_hub.types import Condition
 
-QUALITY = 10
-KEY_FRAMES = 12
-Report = Callable[[str, int], None]
+__all__ = ["Failure", "HeldOut", "Material", "Prepared", "Remark", "match", "prepare", "summary"]
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Frames for the validation split: of the video with this stem, from ``start`` to ``stop`` (None: its end)."""
-
-    stem: str
-    start: int = 0
-    stop: int | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> HeldOut:
-        """Read "name", "name:180:" or "name:0:40".
-
-        Raises:
-            DatasetError: the text is neither.
-        """
-        stem, *bounds = text.split(":")
-        try:
-            start, stop = (int(bound) if bound else None for bound in bounds or ("", ""))
-        except ValueError as error:
-            raise DatasetError(f"'{text}' does not name held-out frames; write NAME, or NAME:START:STOP") from error
-        return cls(stem, start or 0, stop)
-
-
-@dataclass(frozen=True)
-class Material:
-    """One video to prepare.
-
-    Attributes:
-        video: real frames, a file or a folder of pictures.
-        condition: its condition drawn as pictures, a file or a folder; None extracts it from the frames.
-        instances: object ids as pictures, or None.
-    """
+class Remark:
+    """Something about frames ``start`` to ``stop - 1`` of a video: why they were left out, or what to know of them."""
 
     video: Path
-    condition: Path | None = None
-    instances: Path | None = None
+    start: int
+    stop: int
+    text: str
+
+    def __str__(self) -> str:
+        count = self.stop - self.start
+        where = f"frame {self.start}" if count == 1 else f"frames {self.start} to {self.stop - 1} ({count})"
+        return f"{self.video}, {where}: {self.text}"
 
 
-def match(videos: Sequence[Path], conditions: Sequence[Path], instances: Sequence[Path]) -> list[Material]:
-    """Pair videos with conditions and instances by their order.
+@dataclass(frozen=True)
+class Failure:
+    """A video of which nothing was kept, and why."""
 
-    Raises:
-        DatasetError: the counts differ, or two videos share a name.
+    video: Path
+    error: Vid2VidError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What came of preparing.
+
+    Attributes:
+        folder: the dataset.
+        clips: how many were written.
+        frames: in them.
+        left_out: frames that are in no clip.
+        failed: videos that are in no clip, because something is wrong with them.
+        notes: what a person should know about frames that were kept.
+        seconds: how long this run took.
     """
-    for what, others in (("conditions", conditions), ("instances", instances)):
-        if others and len(others) != len(videos):
-            raise DatasetError(
-                f"{len(videos)} videos but {len(others)} {what}; give one for each video, in the same order"
-            )
-    stems = [video.stem for video in videos]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice:
-        raise DatasetError(f"two videos are called '{twice[0]}'; a dataset names its clips after them")
-    return [
-        Material(video, conditions[i] if conditions else None, instances[i] if instances else None)
-        for i, video in enumerate(videos)
-    ]
+
+    folder: Path
+    clips: int
+    frames: int
+    left_out: tuple[Remark, ...] = ()
+    failed: tuple[Failure, ...] = ()
+    notes: tuple[Remark, ...] = ()
+    seconds: float = 0.0
 
 
 def prepare(
@@ -104,215 +80,158 @@ def prepare(
     held_out: Sequence[HeldOut] = (),
     teacher: FlowTeacher | None = None,
     report: Report = lambda name, frames: None,
-) -> Path:
-    """Write a dataset folder. It appears under its name only when it is whole.
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    min_frames: int | None = None,
+    max_frames: int = MAX_FRAMES,
+    engine: str = "local",
+    workers: int = 0,
+    restart: bool = False,
+) -> Prepared:
+    """Write a dataset folder. It appears under its name only when it is whole; the same call goes on with a killed one.
+
+    Each shot of a video is one session of :meth:`Task.observe`. Frames in which something is missing are left out. A
+    video with which something is wrong is left out as a whole, and stops no other.
 
     Args:
         materials: the videos.
         output: a folder that does not exist yet, or is empty.
-        task: what the conditions mean; parses or extracts them.
+        task: what the conditions mean; parses, reads or finds them.
         size: (height, width) to resize to; None keeps each video's own.
         held_out: what goes to ``val``; the rest goes to ``train``.
         teacher: whose flow is cached; None caches none.
-        report: called with a clip's name and its frames done so far.
+        report: called with the name of what is worked on and its frames done so far.
+        progress: called with how much is done, and of how much as far as is known.
+        min_frames: the fewest frames of a clip; None: 16 of what cuts and missing frames leave, others as they are.
+        max_frames: the most frames of a clip; longer shots become several clips of about equal length.
+        engine: "local", or "ray": the cluster that Ray finds, which must see inputs and output under the same paths.
+        workers: processes; 0 is this one alone, or with Ray as many as the cluster has CPUs.
+        restart: begin anew instead of going on.
 
     Raises:
-        DatasetError, VideoError, ConditionError: names the file, the frame and the value that is wrong.
+        DatasetError, VideoError, ConditionError: nothing can be written; the file, and the frame where there is one,
+            are named.
+        TaskError: the task cannot do what is asked of it.
     """
-    if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
-        raise DatasetError(f"{output} already exists and is not empty; choose another folder or remove it")
+    began = time.monotonic()
+    check_output(output)
     unknown = sorted({h.stem for h in held_out} - {m.video.stem for m in materials})
     if unknown:
         raise DatasetError(f"held-out frames are of '{unknown[0]}', and no video is called so")
-    target = output.resolve()
-    beside = target.with_name(f".{target.name}.part-{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        beside.mkdir(parents=True)
-        for split in SPLITS:
-            (beside / split).mkdir()
-        for material in materials:
-            held = [h for h in held_out if h.stem == material.video.stem]
-            for clip in _prepare_one(material, beside, task, size, held, teacher, report):
-                with (clip.folder / "metadata.jsonl").open("a") as file:
-                    file.write(json.dumps(clip.record()) + "\n")
-        description = Description(task.name, task.config(), teacher.name if teacher else None)
-        (beside / "dataset.json").write_text(json.dumps(asdict(description), indent=1))
-        if target.is_dir():
-            target.rmdir()
-        beside.replace(target)
-    except (OSError, SafetensorError) as error:
-        raise DatasetError(f"the dataset cannot be written to {output}: {error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return output
+    if max_frames < 1 or (min_frames is not None and not 1 <= min_frames <= max_frames):
+        raise DatasetError(f"a clip cannot have {min_frames or 1} to {max_frames} frames")
+    settings = {
+        "version of vid2vid-hub": version("vid2vid-hub"),
+        "task": task.name,
+        "task setting": task.config(),
+        "size": size,
+        "held-out stretch": [asdict(h) for h in held_out],
+        "flow teacher": teacher and teacher.name,
+        "least number of frames": min_frames,
+        "most number of frames": max_frames,
+        "set of inputs": [[p and str(p.resolve()) for p in (m.video, m.condition, m.instances)] for m in materials],
+    }
+    inputs = [path for m in materials for path in (m.video, m.condition, m.instances) if path is not None]
+    with open_ledger(output, settings, inputs, restart) as folder:
+        far = engine == "ray"  # its workers need not be in this directory
+        job = Job(task, tuple(map(_resolved, materials) if far else materials), folder, size, teacher, min_frames)
+        plan = Plan(job, held_out, max_frames)
+        for order, outcome in run(engine, workers, job, plan.next, report):
+            plan.take(order, outcome)
+            if isinstance(order, Unit) and (engine != "local" or workers > 1):
+                report(order.name, order.stop - order.start)
+            progress(*plan.progress)
+        staging = folder / "data"
+        clips = list(_clips(plan, materials, staging))
+        check_names([clip.name for clip, _ in clips])
+        left_out, notes = (tuple(_remarks(plan, materials, kind)) for kind in ("left_out", "notes"))
+        failed = tuple(Failure(materials[i].video, wrong.error()) for i, wrong in sorted(plan.wrong.items()))
+        if not clips:
+            forget(folder)
+            raise _nothing(failed, left_out)
+        with writing():
+            for clip, files in clips:
+                _move(files, folder / "units", clip.folder)
+            finish(staging, [clip for clip, _ in clips], task, teacher)
+            remarks = {kind: [_plain(r) for r in found] for kind, found in (("left_out", left_out), ("notes", notes))}
+            failures = [{"video": str(f.video), "why": str(f.error)} for f in failed]
+            write_json(staging / "prepared.json", {"failed": failures, **remarks})
+            publish(staging, output)
+    frames = sum(clip.length for clip, _ in clips)
+    return Prepared(output, len(clips), frames, left_out, failed, notes, time.monotonic() - began)
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """Frames ``start`` to ``stop`` of a video, all of one split."""
-
-    split: str
-    start: int
-    stop: int
-
-
-def _pieces(length: int, held: Sequence[HeldOut], video: Path) -> list[_Piece]:
-    """Cut a video where it changes between training and validation."""
-    is_held = [False] * length
-    for span in held:
-        stop = length if span.stop is None else span.stop
-        if not 0 <= span.start < stop <= length:
-            raise DatasetError(f"{video} has {length} frames; {span.start} to {stop} cannot be held out of them")
-        is_held[span.start : stop] = [True] * (stop - span.start)
-    pieces: list[_Piece] = []
-    for t, one in enumerate(is_held):
-        split = SPLITS[int(one)]
-        if pieces and pieces[-1].split == split:
-            pieces[-1] = replace(pieces[-1], stop=t + 1)
-        else:
-            pieces.append(_Piece(split, t, t + 1))
-    return pieces
+def summary(prepared: Prepared) -> Iterator[str]:
+    """What a person should read when all is done, in sentences."""
+    if prepared.left_out:
+        count = sum(remark.stop - remark.start for remark in prepared.left_out)
+        yield f"left out: {count} {'frame' if count == 1 else 'frames'}"
+        yield from (f"  {remark}" for remark in prepared.left_out)
+    if prepared.failed:
+        count = len(prepared.failed)
+        yield f"failed: {count} {'video' if count == 1 else 'videos'}"
+        yield from (f"  {failure.error}" for failure in prepared.failed)
+    if prepared.notes:
+        yield "to know:"
+        yield from (f"  {remark}" for remark in prepared.notes)
 
 
-def _prepare_one(
-    material: Material,
-    root: Path,
-    task: Task,
-    size: tuple[int, int] | None,
-    held: Sequence[HeldOut],
-    teacher: FlowTeacher | None,
-    report: Report,
-) -> Iterator[PreparedClip]:
-    video = material.video
-    with open_video(video) as reader:
-        length, fps = len(reader), reader.fps
-    _check_counts(material, length)
-    pieces = _pieces(length, held, video)
-    for piece in pieces:
-        name = video.stem if len(pieces) == 1 else f"{video.stem}-{piece.start:05d}"
-        if (root / piece.split / f"{name}.mp4").exists():
-            raise DatasetError(f"two clips would be called '{name}'; rename {video}")
-        frames, maps, ids = _read_piece(material, task, piece, size, lambda n, name=name: report(name, n))  # type: ignore[misc]
-        clip = PreparedClip(
-            folder=root / piece.split,
-            name=name,
-            length=len(frames),
-            size=(frames.shape[2], frames.shape[3]),
-            fps=fps,
-            maps=maps.shape[1],
-            frames_file_name=f"{name}.mp4",
-            condition_file_name=f"{name}.condition.mkv",
-            instances_file_name=None if ids is None else f"{name}.instances.mkv",
-            flow_file_name=None if teacher is None or len(frames) < 2 else f"{name}.flow.safetensors",
-        )
-        _write(clip, frames, maps, ids, fps)
-        if teacher is not None and clip.flow_file_name is not None:
-            save_file({"flow": _flow(frames, teacher)}, clip.folder / clip.flow_file_name)
-        yield clip
+def check_output(output: Path) -> None:
+    """Refuse to write over anything.
+
+    Raises:
+        DatasetError: a file is there, or a folder that is not empty.
+    """
+    if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
+        raise DatasetError(f"{output} already exists and is not empty; choose another folder or remove it")
 
 
-def _check_counts(material: Material, length: int) -> None:
-    for what, path in (("conditions", material.condition), ("instances", material.instances)):
-        if path is None:
-            continue
-        with closing(open_video(path)) as reader:
-            found = len(reader)
-        if found != length:
-            raise DatasetError(f"{material.video} has {length} frames, but its {what} {path} have {found}")
+def _clips(plan: Plan, materials: Sequence[Material], root: Path) -> Iterator[tuple[PreparedClip, dict[str, str]]]:
+    """All clips, in the order of videos and frames, and where each of their files is now, below the units' folder."""
+    for number, material in enumerate(materials):
+        for unit, record in plan.of(number):
+            overview = plan.overviews[number]
+            for found in record["clips"]:
+                whole = found["length"] == overview.length
+                name = material.video.stem if whole else f"{material.video.stem}-{found['start']:05d}"
+                now = {f"{name}{SUFFIXES[field]}": f"{unit.key}/{file}" for field, file in found["files"].items()}
+                yield written_clip(found, root / found["split"], name, overview.fps), now
 
 
-def _read_piece(
-    material: Material, task: Task, piece: _Piece, size: tuple[int, int] | None, report: Callable[[int], None]
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """All frames, maps and ids of a piece, resized: uint8 (T, 3, H, W), uint8 (T, C, H, W), int32 (T, 1, H, W)."""
-    frames, maps, ids = [], [], []
-    done = 0
-    for real, condition in _side_by_side(material, task, piece):
-        own = real.shape[2], real.shape[3]
-        frames.append(_resized_frames(real, size or own))
-        maps.append(_nearest(condition.maps, size or own))
-        if condition.instances is not None:
-            ids.append(_nearest(condition.instances.double(), size or own).to(torch.int32))
-        done += len(real)
-        report(done)
-    return torch.cat(frames), torch.cat(maps), torch.cat(ids) if ids else None
+def _move(files: Mapping[str, str], units: Path, folder: Path) -> None:
+    """Give the files of a clip their names; what was moved before the run was killed is where it belongs already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, now in files.items():
+        if (units / now).exists():
+            (units / now).replace(folder / name)
 
 
-def _side_by_side(material: Material, task: Task, piece: _Piece) -> Iterator[tuple[Tensor, Condition]]:
-    source = material.condition or material.video
-    reals = picture_blocks(_span(material.video, piece))
-    drawn = picture_blocks(_span(material.condition, piece)) if material.condition else repeat(None)
-    numbers = _ids(material.instances, piece) if material.instances else repeat(None)
-    first = piece.start
-    for real, pictures, ids in zip(reals, drawn, numbers, strict=False):
-        if real.shape[1] != 3:
-            raise DatasetError(f"{material.video} has one channel; the real frames must be in colour")
-        try:
-            condition = task.extract(real) if pictures is None else task.parse(pictures)
-        except ConditionError as error:
-            raise ConditionError(f"{source}, {error.moved(first)}") from error
-        own = real.shape[2], real.shape[3]
-        for path, found in ((source, condition.size), (material.instances, own if ids is None else ids.shape[2:])):
-            if tuple(found) != own:
-                raise DatasetError(
-                    f"{path}, frame {first}, is {_wxh(found)}, but its video {material.video} is {_wxh(own)}"
-                )
-        yield real, condition if ids is None else Condition(condition.maps, ids)
-        first += len(real)
+def _remarks(plan: Plan, materials: Sequence[Material], kind: str) -> Iterator[Remark]:
+    """What the records of all units say, in order; what goes on in the next unit is one remark."""
+    for number, material in enumerate(materials):
+        found: list[Remark] = []
+        for _, record in plan.of(number):
+            for start, stop, text in record[kind]:
+                same = next((i for i, r in enumerate(found) if r.text == text and r.stop == start), None)
+                if same is None:
+                    found.append(Remark(material.video, start, stop, text))
+                else:
+                    found[same] = replace(found[same], stop=stop)
+        yield from sorted(found, key=lambda remark: remark.start)
 
 
-def _ids(path: Path, piece: _Piece) -> Iterator[Tensor]:
-    """Blocks of instance ids, int32 (n, 1, H, W), with all the bits that pictures of a folder have."""
-    if not path.is_dir():
-        for block in picture_blocks(_span(path, piece)):
-            if block.shape[1] != 1:
-                raise DatasetError(f"{path} is in colour, where instance ids in one lossless channel were expected")
-            yield block.to(torch.int32)
-        return
-    files = FolderReader(path).files[piece.start : piece.stop]
-    size = read_ids(files[0]).shape
-    for first in range(0, len(files), BLOCK):
-        pictures = [read_ids(file) for file in files[first : first + BLOCK]]
-        for file, ids in zip(files[first:], pictures, strict=False):
-            if ids.shape != size:
-                raise DatasetError(f"{file} is {_wxh(ids.shape)}, but {files[0]} is {_wxh(size)}; save all alike")
-        yield torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+def _nothing(failed: Sequence[Failure], left_out: Sequence[Remark]) -> Vid2VidError:
+    """Why there is no clip at all; the one video that failed speaks for itself."""
+    if len(failed) == 1 and not left_out:
+        return failed[0].error
+    reasons = [str(failure.error) for failure in failed] + [str(remark) for remark in left_out]
+    more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+    return DatasetError(f"no frame could be kept: {'; '.join(reasons[:3])}{more}")
 
 
-def _span(path: Path, piece: _Piece) -> Iterator[Any]:
-    with open_video(path) as reader:
-        yield from reader.frames(piece.start, piece.stop)
+def _resolved(material: Material) -> Material:
+    condition, instances = material.condition, material.instances
+    return Material(material.video.resolve(), condition and condition.resolve(), instances and instances.resolve())
 
 
-def _write(clip: PreparedClip, frames: Tensor, maps: Tensor, ids: Tensor | None, fps: Fraction) -> None:
-    with VideoWriter(clip.folder / clip.frames_file_name, fps, crf=QUALITY, gop=KEY_FRAMES) as writer:
-        for frame in frames:
-            writer.write(frame.permute(1, 2, 0).contiguous().numpy())
-    write_maps(clip.folder / clip.condition_file_name, maps, fps)
-    if ids is not None and clip.instances_file_name is not None:
-        write_instances(clip.folder / clip.instances_file_name, ids, fps)
-
-
-def _flow(frames: Tensor, teacher: FlowTeacher) -> Tensor:
-    """Backward flow between all neighbours, in half precision: (T-1, 2, H, W), pixels."""
-    pairs = []
-    for t in range(1, len(frames)):
-        previous, current = (x[None].float().div(127.5).sub(1) for x in (frames[t - 1], frames[t]))
-        pairs.append(teacher.flow(previous, current).half())
-    return torch.cat(pairs).contiguous()
-
-
-def _resized_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(frames.shape[2:]) == size:
-        return frames
-    smooth = F.interpolate(frames.float(), size, mode="bicubic", antialias=True)
-    return smooth.round().clamp(0, 255).to(torch.uint8)
-
-
-def _nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return maps if tuple(maps.shape[2:]) == size else F.interpolate(maps, size, mode="nearest-exact")
-
-
-def _wxh(size: Sequence[int]) -> str:
-    return f"{size[1]}x{size[0]}"
+def _plain(remark: Remark) -> dict[str, Any]:
+    return {"video": str(remark.video), "start": remark.start, "stop": remark.stop, "text": remark.text}

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vid2vid_hub.errors import ConditionError
+from vid2vid_hub.errors import ConditionError, TaskError
 from vid2vid_hub.ops.raster import instance_edges, one_hot
 from vid2vid_hub.tasks import Labels, Task
-from vid2vid_hub.types import Clip, Condition, Encoded
+from vid2vid_hub.types import Clip, Condition, Encoded, Observed
 
 CLASSES = ("ground", "path", "disc", "box", "triangle")
 COLOURS = ((70, 110, 70), (190, 180, 150), (200, 70, 60), (60, 90, 200), (215, 185, 45))
@@ -297,6 +297,13 @@ class ToyShapes(Task):
         colours = _palette(frames.device).float()[..., None, None]
         distances = [(frames.float() - colour).square().sum(1) for colour in colours]
         return Condition(torch.stack(distances, 1).argmin(1, keepdim=True).to(torch.uint8))
+
+    def draw(self, seed: int, frames: int, size: tuple[int, int]) -> Iterator[Observed]:
+        """The world of this seed frame by frame, with its objects; a TaskError where the picture is too small."""
+        if min(size) < SMALLEST:
+            raise TaskError(f"a toy world is at least {SMALLEST}x{SMALLEST} pixels, not {size[1]}x{size[0]}")
+        for frame in ToyWorld(seed, *size).stream(frames):
+            yield Observed(frame.image[None], Condition(frame.labels[None], frame.instances[None]))
 
     def parse(self, pictures: Tensor) -> Condition:
         """Read grey pictures of classes, uint8 (T, 1, H, W).
