@@ -181,7 +181,9 @@ def test_the_index_says_a_name_that_survives_moving_files_about(saved):
     index = json.loads(text)
     assert index["generator"] == ["vid2vid_hub", "Vid2VidGenerator"]
     listed = {key for key, value in index.items() if isinstance(value, list)}
-    assert listed == {"generator", "first_frame", "forecaster"}, "on the way from the Hub every list is taken for a component"
+    assert listed == {"generator", "first_frame", "forecaster"}, (
+        "on the way from the Hub every list is taken for a component"
+    )
     assert str(saved.parent) not in text
 
 

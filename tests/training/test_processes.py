@@ -202,7 +202,7 @@ def test_two_processes_have_the_curve_and_the_weights_of_one_with_twice_the_batc
     print(f"{name}: terms {curve[0]:.1e} at first, {max(curve[:4]):.1e} in four steps, {max(curve):.1e} in all;")
     print(f"weights {apart:.1e}")
     record_property("largest_relative_difference", max(curve))
-    # Adam takes a gradient that is nothing but rounding for a direction: single weights part, and later terms a little.
+    # Adam takes a gradient that is nothing but rounding for a direction: single weights part, and later terms.
     assert max(curve[:4]) < 1e-6
     assert max(curve) < 1e-2
     # A weight walks up to 1e-4 a step.
