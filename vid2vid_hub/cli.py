@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import sys
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand
 
 from vid2vid_hub.errors import ConditionError, StoppedError, Vid2VidError, VideoError
 from vid2vid_hub.tasks import get_task, list_tasks
+from vid2vid_hub.terminal import (
+    ListsCommand,
+    is_first_process,
+    open_first_frames,
+    parse_pairs,
+    parse_size,
+    parse_values,
+    print_table,
+    progress_bar,
+    write_json,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
-    from vid2vid_hub.pipeline import FirstFrames, Vid2VidPipeline
+    from vid2vid_hub.pipeline import Vid2VidPipeline
     from vid2vid_hub.tasks import Task
     from vid2vid_hub.training.trainer import Progress
 
@@ -50,24 +57,7 @@ def tasks() -> None:
         typer.echo(name)
 
 
-class _Lists(TyperCommand):
-    """A command with options that take several values: ``--conditions a.mkv b.mkv``."""
-
-    several = ("--conditions", "--instances", "--first-frames")
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        spread: list[str] = []
-        option = ""
-        for arg in args:
-            if arg.startswith("-"):
-                option = arg if arg in self.several else ""
-            elif option and spread[-1] != option:
-                spread.append(option)
-            spread.append(arg)
-        return super().parse_args(ctx, spread)
-
-
-@app.command(cls=_Lists)
+@app.command(cls=ListsCommand)
 def prepare(
     videos: Annotated[list[Path], typer.Argument(help="Videos, or folders of frames.")],
     task: Annotated[str, typer.Option(help="The task that the conditions belong to.")],
@@ -104,7 +94,7 @@ def prepare(
     from vid2vid_hub.nn.frozen import flow_teacher
 
     materials = data.match(videos, conditions or [], instances or [])
-    with _progress("preparing") as show:
+    with progress_bar("preparing") as show:
         seen = {"text": "looking for cuts", "done": 0, "total": len(materials)}
 
         def say(**news: Any) -> None:
@@ -115,7 +105,7 @@ def prepare(
             materials,
             output,
             _task(task, setting or []),
-            size=_size(size),
+            size=parse_size(size),
             held_out=[data.HeldOut.parse(text) for text in val or []],
             teacher=None if flow == "none" else flow_teacher(flow, flow_weights),
             report=lambda name, frames: say(text=f"{name}: {frames} frames"),
@@ -149,13 +139,13 @@ def draw(
     from vid2vid_hub.data.drawn import draw_dataset
     from vid2vid_hub.nn.frozen import flow_teacher
 
-    with _progress("drawing") as show:
+    with progress_bar("drawing") as show:
         draw_dataset(
             _task(task, setting or []),
             output,
             clips=clips,
             frames=frames,
-            size=cast("tuple[int, int]", _size(size)),
+            size=cast("tuple[int, int]", parse_size(size)),
             seed=seed,
             val=val,
             teacher=None if flow == "none" else flow_teacher(flow),
@@ -183,7 +173,7 @@ def train(
     from vid2vid_hub.training.plan import plan
     from vid2vid_hub.training.run import find_recipe, start_run
 
-    changes = _pairs(change or [])
+    changes = parse_pairs(change or [])
     if dry_run:
         kept = output if output and resume else recipe
         for paragraph in plan(find_recipe(task, kept, changes)):
@@ -192,7 +182,7 @@ def train(
     if data is None or output is None:
         raise Vid2VidError("a training needs --data and --output; --dry-run does without")
     logging.disable_progress_bar()
-    with _progress("training") as show:
+    with progress_bar("training") as show:
         folder = start_run(
             data,
             output,
@@ -204,11 +194,11 @@ def train(
             report=_losses(show),
             announce=lambda text: typer.echo(text, err=True),
         )
-    if _is_first():
+    if is_first_process():
         typer.echo(f"{folder}")
 
 
-@app.command(cls=_Lists)
+@app.command(cls=ListsCommand)
 def generate(
     model: Model,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A condition or a real video; a file or a folder.")],
@@ -249,7 +239,7 @@ def generate(
         raise VideoError(f"{source} does not exist; give a video, a folder of pictures, or conditions of the task")
     pipeline = _load(model, device)
     if setting:
-        pipeline.adapt(**_values(_pairs(setting)))
+        pipeline.adapt(**parse_values(parse_pairs(setting)))
     rate, total, given_size = _looked_at(pipeline.task, source)
     drawn = is_condition(pipeline.task, source) if condition is None else condition
     given = {"condition": source} if drawn else {"video": source}
@@ -257,19 +247,19 @@ def generate(
         height, width = pipeline.size
         trained = f"{width}x{height}"
         typer.echo(f"note: this model was trained at {trained}; --size {trained} may look better", err=True)
-    with _progress("generating") as show:
+    with progress_bar("generating") as show:
         how: dict[str, Any] = {
             "fps": rate if fps is None else fps,
             "side_by_side": side_by_side,
             "report": lambda frames: show("frames", frames, total),
         }
         try:
-            begin = _first_frames(first_frames or [])
+            begin = open_first_frames(first_frames or [])
             if future is not None:
                 total = future * samples
                 made = render_futures(
                     pipeline,
-                    pipeline.past(**given, first_frames=begin, size=_size(size)),
+                    pipeline.past(**given, first_frames=begin, size=parse_size(size)),
                     output,
                     future=future,
                     samples=samples,
@@ -278,7 +268,7 @@ def generate(
                     **how,
                 )
             else:
-                found = pipeline.conditions(**given, size=_size(size))
+                found = pipeline.conditions(**given, size=parse_size(size))
                 made = iter([render(pipeline, found, output, first_frames=begin, **how)])
             rendered = list(made)
         except ConditionError as error:
@@ -314,7 +304,7 @@ def evaluate(
 
     pipeline = _load(model, device)
     clips = open_clips(data, split, pipeline.task)
-    with _progress("evaluating") as show:
+    with progress_bar("evaluating") as show:
         how: dict[str, Any] = {"teacher": flow_teacher(), "progress": lambda clip: show(clip, None, None)}
         if future:
             figures = masks.evaluate_future(pipeline, clips, every=every, **how)
@@ -325,9 +315,9 @@ def evaluate(
     title = f"{len(clips)} clips, {sum(clip.length for clip in clips)} frames"
     windows = next(iter(figures.values())).get("windows")
     measures = masks.MEASURES if future else report.MEASURES
-    _print_table(title if windows is None else f"{title}, {windows:.0f} windows", figures, measures)
+    print_table(title if windows is None else f"{title}, {windows:.0f} windows", figures, measures)
     if json_file is not None:
-        _write_json(json_file, figures)
+        write_json(json_file, figures)
 
 
 @app.command()
@@ -341,7 +331,7 @@ def benchmark(
     from vid2vid_hub.evaluation.benchmark import benchmark as run
 
     pipeline = _load(model, device)
-    timing = run(pipeline, _size(size) or pipeline.size or (256, 512), frames)
+    timing = run(pipeline, parse_size(size) or pipeline.size or (256, 512), frames)
     height, width = timing.size
     typer.echo(f"{width}x{height} on {pipeline.device}, {timing.threads} threads, median of {frames} frames")
     typer.echo(f"network {timing.network:.1f} ms, host {timing.host:.1f} ms, whole {timing.whole:.1f} ms a frame")
@@ -377,7 +367,7 @@ def main() -> None:
     try:
         app()
     except StoppedError as stop:
-        if _is_first():
+        if is_first_process():
             typer.echo(str(stop), err=True)
         sys.exit(128 + signal.SIGTERM)
     except Vid2VidError as error:
@@ -415,70 +405,7 @@ def _looked_at(task: Task, source: Path) -> tuple[Fraction, int | None, tuple[in
 
 
 def _task(name: str, settings: list[str]) -> Task:
-    return get_task(name, _values(_pairs(settings)))
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    for text in texts:
-        if "=" not in text:
-            raise Vid2VidError(f"'{text}' is not a setting; write KEY=VALUE")
-    return dict(text.split("=", 1) for text in texts)
-
-
-def _values(pairs: dict[str, str]) -> dict[str, Any]:
-    import yaml
-
-    try:
-        return {key: yaml.safe_load(value) for key, value in pairs.items()}
-    except yaml.YAMLError as error:
-        raise Vid2VidError(f"a setting is no YAML value: {error}") from error
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise Vid2VidError(f"'{text}' is not a size; write WIDTHxHEIGHT in pixels, e.g. 256x144")
-    return int(height), int(width)
-
-
-def _first_frames(values: list[str]) -> FirstFrames | None:
-    from PIL import Image, UnidentifiedImageError
-
-    if values in (["generated"], ["zeros"]):
-        return values[0]
-    pictures = []
-    for value in values:
-        if value in ("generated", "zeros"):
-            raise Vid2VidError(f"--first-frames {value} stands alone; a picture of that name is ./{value}")
-        try:
-            pictures.append(Image.open(value).convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise Vid2VidError(f"the first frame {value} is not a picture that can be read: {error}") from error
-    return pictures or None
-
-
-def _print_table(title: str, figures: dict[str, dict[str, float]], measures: Iterable[str]) -> None:
-    """A row for each system, a column for each measure that any of them has."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    there = [m for m in measures if any(m in values for values in figures.values())]
-    table = Table("system", *(Column(m, justify="right", no_wrap=True) for m in there), title=title)
-    for system, values in figures.items():
-        table.add_row(system, *(f"{values[m]:.4f}" if m in values else "" for m in there))
-    Console().print(table)
-
-
-def _write_json(path: Path, figures: dict[str, dict[str, float]]) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_text(json.dumps(figures, indent=1))
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise Vid2VidError(f"{path} cannot be written: {error}") from error
+    return get_task(name, parse_values(parse_pairs(settings)))
 
 
 def _counted(folder: Path) -> str:
@@ -486,11 +413,6 @@ def _counted(folder: Path) -> str:
 
     found = {split: read_clips(folder, split) for split in SPLITS}
     return ", ".join(f"{split} {len(c)} clips, {sum(x.length for x in c)} frames" for split, c in found.items())
-
-
-def _is_first() -> bool:
-    """Whether this is the only process, or the one of several that speaks."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _losses(show: Callable[[str, int | None, int | None], None]) -> Callable[[Progress], None]:
@@ -501,26 +423,6 @@ def _losses(show: Callable[[str, int | None, int | None], None]) -> Callable[[Pr
         show(f"{epoch} {terms}", position.batch, progress.batches)
 
     return report
-
-
-@contextmanager
-def _progress(title: str) -> Iterator[Callable[[str, int | None, int | None], None]]:
-    """A bar for what takes longer than two seconds; call it with a text, how much is done, and of how much."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    text = TextColumn("{task.description}", markup=False)
-    console = Console(stderr=True, quiet=not _is_first())
-    with Progress(
-        BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), text, console=console
-    ) as progress:
-        bar = progress.add_task(title, total=None)
-        try:
-            yield lambda text, done, total: progress.update(bar, description=text, completed=done, total=total)
-        except BaseException:
-            # What failed leaves its one sentence and no bar before it: erased on a terminal, never printed elsewhere.
-            progress.live.transient, progress.console.quiet = True, not progress.console.is_terminal
-            raise
 
 
 if __name__ == "__main__":

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -48,7 +46,7 @@ def observe(task: Task, video: Pictures, size: tuple[int, int] | None = None) ->
         absent = task.missing(seen.condition)
         remarks.take(first, seen, absent)
         first += len(absent)
-        waiting.append(seen if size is None else _resized(seen, size))
+        waiting.append(seen if size is None else seen.resized(size))
         found = found or None in absent
         if not found and first >= PATIENCE:
             break
@@ -131,11 +129,3 @@ def _in_colour(video: Pictures) -> Iterator[Tensor]:
         if pictures.shape[1] != 3:
             raise VideoError("a video to extract from must be in colour; this one has one channel")
         yield pictures
-
-
-def _resized(seen: Observed, size: tuple[int, int]) -> Observed:
-    frames = seen.frames
-    if tuple(frames.shape[2:]) != size:
-        smooth = F.interpolate(frames.float(), size, mode="bicubic", antialias=True)
-        frames = smooth.round().clamp(0, 255).to(frames.dtype)
-    return replace(seen, frames=frames, condition=seen.condition.resized(size))

@@ -23,6 +23,7 @@ from vid2vid_hub.folder import check_folder, check_index, check_network, index_f
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.nn.model import check_number, loading, portable
+from vid2vid_hub.ops.pad import extended, padded_size
 from vid2vid_hub.past import Past, look_back
 from vid2vid_hub.tasks import Task, get_task
 from vid2vid_hub.types import Condition, Frame, Memory
@@ -420,7 +421,7 @@ class Vid2VidPipeline(DiffusionPipeline):
                 f"first frame {number} is {tuple(picture.shape[1:])} with {picture.shape[0]} channels; "
                 f"the condition asks for {size} in colour"
             )
-        image = _extended(picture[None].to(features).div(127.5).sub(1), features.shape[-2:])
+        image = extended(picture[None].to(features).div(127.5).sub(1), features.shape[-2:])
         return Frame(image, image)
 
     def _begin(self, seen: Sequence[tuple[Tensor, Tensor]], features: Tensor) -> Memory:
@@ -451,7 +452,7 @@ def _flow(flows: Iterator[Tensor], number: int, features: Tensor, size: tuple[in
     if not isinstance(flow, Tensor) or not flow.is_floating_point() or tuple(flow.shape) != (2, *size):
         found = f"{flow.dtype} {tuple(flow.shape)}" if isinstance(flow, Tensor) else type(flow).__name__
         raise ModelError(f"the flow of frame {number} is {found}; the condition asks for float {(2, *size)} in pixels")
-    return _extended(flow[None].to(features), (height, width))
+    return extended(flow[None].to(features), (height, width))
 
 
 def _length(given: Any) -> int | None:
@@ -464,21 +465,11 @@ def _length(given: Any) -> int | None:
 
 
 def _pad(condition: Condition, multiple: int) -> Condition:
-    """Repeat the last rows and columns until both sides are multiples of ``multiple``, and at least twice it."""
-    target = [max(2 * multiple, -(-side // multiple) * multiple) for side in condition.size]
-    if target == list(condition.size):
+    target = padded_size(condition.size, multiple)
+    if target == condition.size:
         return condition
     maps, instances, points = condition.maps, condition.instances, condition.points
-    return Condition(_extended(maps, target), None if instances is None else _extended(instances, target), points)
-
-
-def _extended(pictures: Tensor, size: Sequence[int]) -> Tensor:
-    """(..., H, W) to a larger size, by repeating the last rows and columns."""
-    rows, columns = (
-        torch.arange(target, device=pictures.device).clamp(max=length - 1)
-        for target, length in zip(size, pictures.shape[-2:], strict=True)
-    )
-    return pictures[..., rows, :][..., columns]
+    return Condition(extended(maps, target), None if instances is None else extended(instances, target), points)
 
 
 def _crop(frame: Frame, height: int, width: int) -> Frame:

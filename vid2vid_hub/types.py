@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vid2vid_hub.errors import ConditionError
@@ -120,6 +121,14 @@ class Observed:
     frames: Tensor
     condition: Condition
     notes: tuple[Note, ...] = ()
+
+    def resized(self, size: tuple[int, int]) -> Observed:
+        """The same at another (height, width): frames smoothly, the condition as :meth:`Condition.resized`."""
+        frames = self.frames
+        if tuple(frames.shape[2:]) != size:
+            smooth = F.interpolate(frames.float(), size, mode="bicubic", antialias=True)
+            frames = smooth.round().clamp(0, 255).to(frames.dtype)
+        return replace(self, frames=frames, condition=self.condition.resized(size))
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vid2vid_future.chance import Chance
 from vid2vid_hub.errors import ConditionError, TaskError
+from vid2vid_hub.ops.pad import extended, padded_size
 from vid2vid_hub.ops.raster import one_hot
 from vid2vid_hub.types import Condition, Encoded
 from vid2vid_street import SegToStreet
@@ -111,8 +111,9 @@ class PastToFuture(SegToStreet):
             raise ConditionError("nothing was observed; a forecast goes on from at least one frame")
         self._check(condition.maps)
         height, width = condition.size
-        observed = _padded(condition.maps[-network.history :], network.multiple).to(network.device)
-        where = places((observed.shape[2], observed.shape[3]), network.device)[None].to(network.dtype)
+        size = padded_size(condition.size, network.multiple)
+        observed = extended(condition.maps[-network.history :], size).to(network.device)
+        where = places(size, network.device)[None].to(network.dtype)
         seen = one_hot(observed, classes)[None].mul(2).sub(1).to(network.dtype)
         memory = network.begin(where.expand(-1, seen.shape[1], -1, -1, -1), seen)
         chance = None if random is None else Chance(classes, (height, width), random)
@@ -135,9 +136,3 @@ def places(size: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
     height, width = size
     y, x = (torch.linspace(-1, 1, length, device=device) for length in (height, width))
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)))[None]
-
-
-def _padded(maps: Tensor, multiple: int) -> Tensor:
-    """Repeat the last rows and columns until both sides are multiples of ``multiple``, and at least twice it."""
-    bottom, right = (max(2 * multiple, -(-side // multiple) * multiple) - side for side in maps.shape[2:])
-    return F.pad(maps.float(), (0, right, 0, bottom), mode="replicate").to(torch.uint8)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -14,8 +15,11 @@ from torch import Tensor
 from vid2vid_face import SketchToFace
 from vid2vid_face.landmarks import LANDMARKS, LINES, MIRRORED, PARTS
 from vid2vid_hub import Vid2VidPipeline
+from vid2vid_hub.data.clips import Description
+from vid2vid_hub.data.drawn import draw_dataset
 from vid2vid_hub.errors import ConditionError, TaskError
 from vid2vid_hub.nn.generator import Vid2VidGenerator
+from vid2vid_hub.training.run import start_run
 from vid2vid_hub.types import Condition
 
 SIZE = (40, 48)
@@ -247,3 +251,23 @@ def test_a_trained_pipeline_takes_another_way_of_extracting_and_no_other_feature
     assert Vid2VidPipeline.from_pretrained(tmp_path).task.config() == pipeline.task.config()
     with pytest.raises(TaskError, match=r"'canny' is fixed in a trained pipeline of sketch2face; free to change: crop"):
         pipeline.adapt(canny=False)
+
+
+def test_what_a_dataset_measured_goes_into_the_pipeline_and_outlives_a_resumed_run(tmp_path: Path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    draw_dataset(SketchToFace(), data, clips=2, frames=4, size=(32, 32), val=0)
+    learned = Description.read(data).measured
+    assert learned.keys() == {"reference"}
+    recipe = {
+        "task": "sketch2face",
+        "stages": [{"epochs": 1, "width": 32, "height": 32, "frames": 4, "unroll": 2}],
+        "generator": {"base_channels": 4, "downsamples": 1, "blocks": 2},
+        "discriminator": {"base_channels": 4, "layers": 2},
+        "video_discriminator": {"strides": 0},
+        "perceptual": "none",
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    folder = start_run(data, run, recipe=tmp_path / "recipe.yaml")
+    assert Vid2VidPipeline.from_pretrained(folder).task.config() == SketchToFace().config() | learned
+    again = start_run(data, run, resume=True, changes={"stages.0.epochs": "2"})
+    assert Vid2VidPipeline.from_pretrained(again).task.config() == SketchToFace().config() | learned

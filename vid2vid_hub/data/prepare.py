@@ -119,17 +119,13 @@ def prepare(
         raise DatasetError(f"held-out frames are of '{unknown[0]}', and no video is called so")
     if max_frames < 1 or (min_frames is not None and not 1 <= min_frames <= max_frames):
         raise DatasetError(f"a clip cannot have {min_frames or 1} to {max_frames} frames")
-    settings = {
-        "version of vid2vid-hub": version("vid2vid-hub"),
-        "task": task.name,
-        "task setting": task.config(),
+    decisive = {
         "size": size,
         "held-out stretch": [asdict(h) for h in held_out],
-        "flow teacher": teacher and teacher.name,
         "least number of frames": min_frames,
         "most number of frames": max_frames,
-        "set of inputs": [[p and str(p.resolve()) for p in (m.video, m.condition, m.instances)] for m in materials],
     }
+    settings = _settings(materials, task, teacher) | decisive
     inputs = [path for m in materials for path in (m.video, m.condition, m.instances) if path is not None]
     with open_ledger(output, settings, inputs, restart) as folder:
         far = engine == "ray"  # its workers need not be in this directory
@@ -158,6 +154,18 @@ def prepare(
             publish(staging, output)
     frames = sum(clip.length for clip, _ in clips)
     return Prepared(output, len(clips), frames, left_out, failed, notes, time.monotonic() - began)
+
+
+def _settings(materials: Sequence[Material], task: Task, teacher: FlowTeacher | None) -> dict[str, Any]:
+    """What decides, beside numbers, what a dataset is: by names that a message may use, as JSON values."""
+    paths = [(m.video, m.condition, m.instances) for m in materials]
+    return {
+        "version of vid2vid-hub": version("vid2vid-hub"),
+        "task": task.name,
+        "task setting": task.config(),
+        "flow teacher": teacher and teacher.name,
+        "set of inputs": [[path and str(path.resolve()) for path in three] for three in paths],
+    }
 
 
 def summary(prepared: Prepared) -> Iterator[str]:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import torch.nn.functional as F
 
 from vid2vid_hub.data.material import SMALLEST, Material, look_over, see, wxh
 from vid2vid_hub.data.shots import MIN_FRAMES, Piece, Unit
@@ -212,16 +211,13 @@ class _Clips:
 
 
 def _resized(seen: Observed, size: tuple[int, int] | None, video: Path, place: int) -> Observed:
-    frames = seen.frames
-    if size is not None and tuple(frames.shape[2:]) != size:
-        smooth = F.interpolate(frames.float(), size, mode="bicubic", antialias=True)
-        frames = smooth.round().clamp(0, 255).to(frames.dtype)
-    if min(frames.shape[2:]) < SMALLEST:
+    resized = seen if size is None else seen.resized(size)
+    if min(resized.frames.shape[2:]) < SMALLEST:
         raise DatasetError(
-            f"{video}, frame {place}, would be kept as {wxh(frames.shape[2:])}, where at least {SMALLEST}x{SMALLEST} "
-            "pixels were expected; give a --size"
+            f"{video}, frame {place}, would be kept as {wxh(resized.frames.shape[2:])}, where at least "
+            f"{SMALLEST}x{SMALLEST} pixels were expected; give a --size"
         )
-    return replace(seen, frames=frames, condition=seen.condition if size is None else seen.condition.resized(size))
+    return resized
 
 
 def write_json(path: Path, values: object) -> None:
