@@ -17,7 +17,7 @@ from vid2vid_hub.errors import ConditionError, TaskError
 from vid2vid_hub.tasks import Task, get_task, list_tasks
 from vid2vid_hub.training.parse import load_recipe
 from vid2vid_hub.training.trainer import Trainer
-from vid2vid_hub.types import Clip, Condition, Encoded
+from vid2vid_hub.types import Clip, Condition, Encoded, joined
 
 SIZE = (24, 40)
 FRAMES = 4
@@ -59,12 +59,9 @@ def some_condition(task: Task, instances: bool) -> Condition:
 def draw(task: Task, size: tuple[int, int] = SIZE) -> Condition | None:
     """The condition of what the task draws, or None."""
     try:
-        seen = list(task.draw(0, FRAMES, size))
+        return joined([seen.condition for seen in task.draw(0, FRAMES, size)])
     except TaskError:
         return None
-    conditions = [one.condition for one in seen]
-    points = [one.points for one in conditions if one.points is not None]
-    return Condition(torch.cat([one.maps for one in conditions]), None, torch.cat(points) if points else None)
 
 
 def equal(one: Encoded, other: Encoded) -> bool:

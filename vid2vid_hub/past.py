@@ -13,7 +13,7 @@ from vid2vid_hub.conditions import Conditions, find, observe
 from vid2vid_hub.data.pictures import Pictures, picture_blocks
 from vid2vid_hub.errors import ConditionError
 from vid2vid_hub.tasks import Task
-from vid2vid_hub.types import Condition
+from vid2vid_hub.types import Condition, joined
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def look_back(
         raise ConditionError("give either a video to go on from, or the condition of one")
     if video is not None:
         seen = _newest(((one.condition, one.frames) for one in observe(task, video, size)), count)
-        return Past(_joined([c for c, _ in seen]), torch.cat([f for _, f in seen if f is not None]))
+        return Past(_one_size([c for c, _ in seen]), torch.cat([f for _, f in seen if f is not None]))
     seen = _newest(((one, None) for one in find(task, condition, size)), count)  # type: ignore[arg-type]
-    past = Past(_joined([c for c, _ in seen]))
+    past = Past(_one_size([c for c, _ in seen]))
     if frames is None:
         return past
     pictures = deque((one for block in picture_blocks(frames) for one in block), maxlen=len(past.condition))
@@ -73,7 +73,7 @@ def _newest(blocks: Iterable[tuple[Condition, Tensor | None]], count: int) -> de
     return kept
 
 
-def _joined(conditions: list[Condition]) -> Condition:
+def _one_size(conditions: list[Condition]) -> Condition:
     """Conditions of one frame each as one."""
     sizes = sorted({one.size for one in conditions})
     if len(sizes) != 1:
@@ -82,5 +82,4 @@ def _joined(conditions: list[Condition]) -> Condition:
             if sizes
             else "nothing was observed: there are no frames to go on from"
         )
-    columns = zip(*((one.maps, one.instances, one.points) for one in conditions), strict=True)
-    return Condition(*(None if column[0] is None else torch.cat(column) for column in columns))  # type: ignore[arg-type]
+    return joined(conditions)

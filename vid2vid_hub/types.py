@@ -12,7 +12,7 @@ Conventions held everywhere:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -89,6 +89,12 @@ class Condition:
     def to(self, device: torch.device | str) -> Condition:
         """The same condition on another device."""
         return self.map(lambda tensor: tensor.to(device))
+
+
+def joined(conditions: Sequence[Condition]) -> Condition:
+    """Stretches that follow each other as one: at least one, all of one size and with the same tensors."""
+    kinds = zip(*((one.maps, one.instances, one.points) for one in conditions), strict=True)
+    return Condition(*(None if kind[0] is None else torch.cat(kind) for kind in kinds))  # type: ignore[arg-type]
 
 
 def resized_points(points: Tensor | None, old: tuple[int, int], new: tuple[int, int]) -> Tensor | None:

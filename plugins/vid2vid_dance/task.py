@@ -16,7 +16,7 @@ from vid2vid_dance.people import Estimator
 from vid2vid_dance.proportions import Proportions, Tape
 from vid2vid_hub.errors import ConditionError, TaskError
 from vid2vid_hub.tasks import Task
-from vid2vid_hub.types import Condition, Encoded, Observed
+from vid2vid_hub.types import Condition, Encoded, Observed, joined
 
 Inputs = Literal["both", "openpose", "densepose"]
 BLOCK = 8
@@ -195,9 +195,7 @@ class PoseToDance(Task):
                 f"not {frames.dtype} {tuple(frames.shape)}"
             )
         alone = (next(watch.watched([frame[None]], self._finder(), self._dense_finder())) for frame in frames)
-        conditions = [seen.condition for seen in alone]
-        points = torch.cat([c.points for c in conditions if c.points is not None])
-        return Condition(torch.cat([c.maps for c in conditions]), points=points)
+        return joined([seen.condition for seen in alone])
 
     def observe(self, blocks: Iterable[Tensor]) -> Iterator[Observed]:
         """One person through a shot: smoothed, held over gaps of five frames, cropped and retargeted as set.

@@ -20,7 +20,7 @@ from vid2vid_hub.data.released import read_ids
 from vid2vid_hub.data.video import FolderReader, open_video
 from vid2vid_hub.errors import ConditionError, DatasetError, TaskError
 from vid2vid_hub.tasks import Task
-from vid2vid_hub.types import Condition, Observed
+from vid2vid_hub.types import Condition, Observed, joined
 
 SMALLEST = 16
 """Pixels a side; flow cannot be estimated on much less."""
@@ -207,14 +207,6 @@ class _Taken:
                 self._left.append(block[frames:])
             frames -= len(taken[-1])
         return taken
-
-
-def joined(conditions: Sequence[Condition]) -> Condition:
-    """Stretches that follow each other as one; all have the same kinds of tensors."""
-    kinds = zip(*((c.maps, c.instances, c.points) for c in conditions), strict=True)
-    maps, instances, points = (None if kind[0] is None else torch.cat(kind) for kind in kinds)
-    assert maps is not None
-    return Condition(maps, instances, points)
 
 
 def _reals(video: Path, start: int, stop: int) -> Iterator[Tensor]:
