@@ -146,7 +146,7 @@ def test_train_stop_resume_generate_evaluate(
     assert load_recipe(run / "pipeline").optimizer.rate == 5e-4
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "_losses", lambda show: stop_at_step(4))
+        patch.setattr(cli.learn, "_losses", lambda show: stop_at_step(4))
         said = command(*train, "--output", stopped)
     assert (said.code, said.out, said.err) == (130, "", INTRODUCTION)
     said = command("train", "--data", toy_data, "--output", stopped, "--resume")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,25 +15,22 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import Tensor
 
-from vid2vid_hub.conditions import Conditions, counting_from, find, observe
-from vid2vid_hub.data.pictures import Pictures, picture_blocks
-from vid2vid_hub.errors import ConditionError, ModelError, TaskError, VideoError
+from vid2vid_hub.conditions import Conditions, find, observe
+from vid2vid_hub.data.pictures import Pictures
+from vid2vid_hub.errors import ConditionError, ModelError, TaskError
 from vid2vid_hub.folder import check_folder, check_index, check_network, index_from_hub
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.nn.model import check_number, loading, portable
-from vid2vid_hub.ops.pad import extended, padded_size
 from vid2vid_hub.past import Past, look_back
+from vid2vid_hub.recursion import FirstFrames, Network, Recursion
 from vid2vid_hub.tasks import Task, get_task
-from vid2vid_hub.types import Condition, Frame, Memory
+from vid2vid_hub.types import Condition, Frame
 
 MAX_SIDE = 8192
 MAX_FUTURE = 1_000_000
 
 OutputType = Literal["np", "pt", "pil"]
-FirstFrames = Pictures | Literal["generated", "zeros"]
-"""Pictures, or where the first frames come from; a file that is called so is meant by ``./generated``."""
-Network = Vid2VidGenerator | Pix2PixHDGenerator
 
 
 @dataclass
@@ -357,102 +353,10 @@ class Vid2VidPipeline(DiffusionPipeline):
         Yields:
             For every frame of the conditions a :class:`Frame` on the pipeline's device, its tensors (1, C, H, W).
         """
-        network = cast(Network, self.generator)
-        if self.task.frame_classes is not None:
-            raise ModelError(
-                "this pipeline makes label maps and no pictures: it was trained to be the forecaster of another one, "
-                "from_pretrained(..., forecaster=...)"
-            )
-        given = self._given(first_frames)
-        multiple = max(network.multiple, self.first_frame.multiple if given == "generated" else 1)
-        flows = self._flows(flow)
-        seen: deque[tuple[Tensor, Tensor]] = deque(maxlen=network.history)
-        memory: Memory | None = None
-        number = 0
-        size: tuple[int, int] | None = None
-        for block in conditions:
-            size = size or block.size
-            if block.size != size:
-                raise ConditionError(f"the condition is {block.size} after {size}; all frames must be alike", number)
-            padded = _pad(block.to(self.device), multiple)
-            for t in range(len(block)):
-                with torch.inference_mode():
-                    with counting_from(number):
-                        encoded = self.task.encode(padded[t : t + 1])
-                    features = encoded.features.to(self.dtype)
-                    motion = None if flows is None else _flow(flows, number, features, size)
-                    frame = self._first(given, number, features, size)
-                    if frame is not None:
-                        seen.append((features, frame.image))
-                    else:
-                        if memory is None:
-                            memory = self._begin(seen, features)
-                        memory = memory if warp else replace(memory, started=False)
-                        where = encoded.foreground if network.has_foreground else None
-                        where = None if where is None else where.to(self.dtype)
-                        frame, memory = network.step(memory, features, where, motion)
-                yield _crop(frame, *size)
-                number += 1
-        if number == 0:
-            raise ConditionError("the condition has no frames")
-
-    def _given(self, first_frames: FirstFrames | None) -> list[Tensor] | str:
-        """Pictures as uint8 (3, H, W), or which way the video begins without any."""
-        if first_frames is None:
-            return "zeros" if self.first_frame is None else "generated"
-        if isinstance(first_frames, str) and first_frames in ("generated", "zeros"):
-            if first_frames == "generated" and self.first_frame is None:
-                raise ModelError(
-                    "this pipeline has no network for first frames; give pictures, or 'zeros' to do without"
-                )
-            return first_frames
-        return [image for block in picture_blocks(first_frames) for image in block]
-
-    def _first(self, given: list[Tensor] | str, number: int, features: Tensor, size: tuple[int, int]) -> Frame | None:
-        """A frame from before the recursion, padded as its condition is; None from where the generator goes on."""
-        if given == "generated" and number < self.generator.history:
-            network = cast(Pix2PixHDGenerator, self.first_frame)
-            return network.step(network.begin(features.unsqueeze(1)), features)[0]
-        if isinstance(given, str) or number >= len(given):
-            return None
-        picture = given[number]
-        if picture.shape[0] != 3 or tuple(picture.shape[1:]) != size:
-            raise VideoError(
-                f"first frame {number} is {tuple(picture.shape[1:])} with {picture.shape[0]} channels; "
-                f"the condition asks for {size} in colour"
-            )
-        image = extended(picture[None].to(features).div(127.5).sub(1), features.shape[-2:])
-        return Frame(image, image)
-
-    def _begin(self, seen: Sequence[tuple[Tensor, Tensor]], features: Tensor) -> Memory:
-        network = cast(Network, self.generator)
-        if not seen:
-            return network.begin(features.unsqueeze(1))
-        conditions, images = (torch.stack(column, 1) for column in zip(*seen, strict=True))
-        return network.begin(conditions, images)
-
-    def _flows(self, flow: Iterable[Tensor] | None) -> Iterator[Tensor] | None:
-        takes_flow = cast(Network, self.generator).takes_flow
-        if takes_flow and flow is None:
-            raise ModelError("this generator needs a flow to warp by: give flow, a float (2, H, W) for every frame")
-        if not takes_flow and flow is not None:
-            raise ModelError("this generator takes no flow: leave flow out")
-        return None if flow is None else iter(flow)
-
-
-def _flow(flows: Iterator[Tensor], number: int, features: Tensor, size: tuple[int, int]) -> Tensor:
-    """The flow of the next frame, (1, 2, H, W), padded as its condition is; zero for frame 0: nothing is before it."""
-    height, width = features.shape[-2:]
-    try:
-        flow = next(flows)
-    except StopIteration:
-        raise ModelError(f"the flow ended early, at frame {number}; give one for every frame") from None
-    if number == 0:
-        return features.new_zeros(1, 2, height, width)
-    if not isinstance(flow, Tensor) or not flow.is_floating_point() or tuple(flow.shape) != (2, *size):
-        found = f"{flow.dtype} {tuple(flow.shape)}" if isinstance(flow, Tensor) else type(flow).__name__
-        raise ModelError(f"the flow of frame {number} is {found}; the condition asks for float {(2, *size)} in pixels")
-    return extended(flow[None].to(features), (height, width))
+        network, first_frame = cast(Network, self.generator), cast(Pix2PixHDGenerator | None, self.first_frame)
+        return Recursion(self.task, network, first_frame).steps(
+            conditions, first_frames=first_frames, flow=flow, warp=warp
+        )
 
 
 def _length(given: Any) -> int | None:
@@ -462,18 +366,6 @@ def _length(given: Any) -> int | None:
     if isinstance(given, list | tuple) and given and isinstance(given[0], Condition):
         return sum(len(block) for block in given)
     return len(given)
-
-
-def _pad(condition: Condition, multiple: int) -> Condition:
-    target = padded_size(condition.size, multiple)
-    if target == condition.size:
-        return condition
-    maps, instances, points = condition.maps, condition.instances, condition.points
-    return Condition(extended(maps, target), None if instances is None else extended(instances, target), points)
-
-
-def _crop(frame: Frame, height: int, width: int) -> Frame:
-    return frame.map(lambda tensor: tensor[..., :height, :width])
 
 
 def _to_uint8(image: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from vid2vid_hub.data.pictures import picture_blocks
 from vid2vid_hub.data.video import open_video
 from vid2vid_hub.errors import ConditionError
 from vid2vid_hub.past import Past
-from vid2vid_hub.pipeline import FirstFrames, Vid2VidPipeline
+from vid2vid_hub.pipeline import Vid2VidPipeline
+from vid2vid_hub.recursion import FirstFrames
 from vid2vid_hub.tasks import Task
 from vid2vid_hub.types import Condition
 

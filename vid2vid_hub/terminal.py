@@ -15,7 +15,7 @@ from vid2vid_hub.errors import Vid2VidError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from vid2vid_hub.pipeline import FirstFrames
+    from vid2vid_hub.recursion import FirstFrames
 
 
 class ListsCommand(TyperCommand):

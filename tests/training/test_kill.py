@@ -320,7 +320,7 @@ def test_killed_while_pipelines_were_exchanged_it_is_published_again(undisturbed
 @pytest.mark.slow
 def test_sigterm_stops_the_command_line_which_can_go_on(undisturbed: Undisturbed, nursery: Nursery, tmp_path: Path):
     run, recipe = tmp_path / "run", undisturbed.run / "recipe.yaml"
-    command = [sys.executable, "-m", "vid2vid_hub.cli", "train", "--data", undisturbed.data, "--output", run]
+    command = [sys.executable, "-m", "vid2vid_hub", "train", "--data", undisturbed.data, "--output", run]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
     with subprocess.Popen([*command, "--recipe", recipe], **pipes) as process:
         wait(process.pid, run, checkpoint(run, 4).name)

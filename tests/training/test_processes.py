@@ -464,7 +464,7 @@ def train_in_double_precision(lines: list[list[str]], stop: int | None) -> None:
     torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
     for line in lines:
         if stop is not None and line is lines[-1]:
-            cli._losses = lambda show: stop_at(stop)
+            cli.learn._losses = lambda show: stop_at(stop)
         sys.argv[1:] = line
         try:
             cli.main()

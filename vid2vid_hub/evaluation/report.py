@@ -23,7 +23,8 @@ from vid2vid_hub.nn.frozen import DISFlow, FlowTeacher, confidence
 from vid2vid_hub.nn.i3d import I3D
 from vid2vid_hub.nn.perceptual import LPIPS
 from vid2vid_hub.ops.measures import psnr, warping_error
-from vid2vid_hub.pipeline import FirstFrames, Vid2VidPipeline
+from vid2vid_hub.pipeline import Vid2VidPipeline
+from vid2vid_hub.recursion import FirstFrames
 
 REAL = "real video"
 

@@ -12,7 +12,8 @@ from vid2vid_hub.errors import RecipeError
 from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
-from vid2vid_hub.pipeline import Network, Vid2VidPipeline
+from vid2vid_hub.pipeline import Vid2VidPipeline
+from vid2vid_hub.recursion import Network
 from vid2vid_hub.tasks import Task
 from vid2vid_hub.training.recipe import Recipe
 from vid2vid_hub.types import Condition

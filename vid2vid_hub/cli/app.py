@@ -1,0 +1,71 @@
+"""What all commands share: the app that they join, arguments of several, and the way of an error to the reader."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from vid2vid_hub.errors import StoppedError, Vid2VidError
+from vid2vid_hub.terminal import is_first_process
+
+if TYPE_CHECKING:
+    from vid2vid_hub.pipeline import Vid2VidPipeline
+
+
+app = typer.Typer(
+    help="Turn one video into another: label maps into streets, sketches into faces, poses into dance.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Size = Annotated[str | None, typer.Option(metavar="WxH", help="Resize to this many pixels, e.g. 256x144.")]
+Model = Annotated[str, typer.Argument(help="A pipeline folder, a starter's name, or org/name on the Hub.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps, …; the best that is there by default.")]
+_debug = False
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+    global _debug
+    _debug = debug
+
+
+def main() -> None:
+    """Run the command line; mistakes that a person can mend are one sentence and exit code 2.
+
+    A training that SIGTERM stopped says so in one sentence, too, and exits as the shell calls that signal: 143.
+    """
+    try:
+        app()
+    except StoppedError as stop:
+        if is_first_process():
+            typer.echo(str(stop), err=True)
+        sys.exit(128 + signal.SIGTERM)
+    except Vid2VidError as error:
+        if _debug:
+            raise
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+
+
+def load(model: str, device: str | None) -> Vid2VidPipeline:
+    """A pipeline by folder, starter's name or Hub id, on the best device that is there unless one is named."""
+    import torch
+    from diffusers.utils import logging
+
+    from vid2vid_hub.folder import starter
+    from vid2vid_hub.pipeline import Vid2VidPipeline
+
+    logging.disable_progress_bar()
+    plain = "/" not in model and not Path(model).exists()
+    pipeline = Vid2VidPipeline.from_pretrained(starter(model) if plain else model)
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return cast("Vid2VidPipeline", pipeline.to(device or best))
+    except (RuntimeError, AssertionError) as error:
+        raise Vid2VidError(f"the device '{device}' cannot be used: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,125 @@
+"""Commands that make videos: generate, demo."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vid2vid_hub.cli.app import Device, Model, Size, app, load
+from vid2vid_hub.errors import ConditionError, Vid2VidError, VideoError
+from vid2vid_hub.terminal import ListsCommand, open_first_frames, parse_pairs, parse_size, parse_values, progress_bar
+
+if TYPE_CHECKING:
+    from vid2vid_hub.tasks import Task
+
+
+@app.command(cls=ListsCommand)
+def generate(
+    model: Model,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A condition or a real video; a file or a folder.")],
+    output: Annotated[Path, typer.Option(help="The video to write: .mp4, .mkv or .mov.")],
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Also write the condition beside the generated video.")
+    ] = False,
+    condition: Annotated[
+        bool | None, typer.Option("--condition/--video", help="What INPUT is; found out by looking when left out.")
+    ] = None,
+    first_frames: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="generated|zeros|FILE",
+            help="What to go on from: frames made by the model's own network for them, nothing, or pictures.",
+        ),
+    ] = None,
+    size: Size = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second; those of the input by default.")] = None,
+    future: Annotated[
+        int | None, typer.Option(min=1, help="Go on after INPUT for this many frames, and write only those.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="How many futures: the likeliest in OUTPUT, others in OUTPUT-2, OUTPUT-3, …")
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Of the futures after the first, which are drawn.")] = 0,
+    setting: Annotated[
+        list[str] | None, typer.Option(help="How the task extracts, as KEY=VALUE: another model, its weights, …")
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Generate a video from a condition, or from a real video whose condition the task extracts."""
+    from vid2vid_hub.render import is_condition, render, render_futures
+
+    if samples > 1 and future is None:
+        raise Vid2VidError("--samples asks for several futures; say with --future how many frames each of them has")
+    if not source.exists():  # before the model, which takes longer
+        raise VideoError(f"{source} does not exist; give a video, a folder of pictures, or conditions of the task")
+    pipeline = load(model, device)
+    if setting:
+        pipeline.adapt(**parse_values(parse_pairs(setting)))
+    rate, total, given_size = _looked_at(pipeline.task, source)
+    drawn = is_condition(pipeline.task, source) if condition is None else condition
+    given = {"condition": source} if drawn else {"video": source}
+    if size is None and pipeline.size is not None and pipeline.size != given_size:
+        height, width = pipeline.size
+        trained = f"{width}x{height}"
+        typer.echo(f"note: this model was trained at {trained}; --size {trained} may look better", err=True)
+    with progress_bar("generating") as show:
+        how: dict[str, Any] = {
+            "fps": rate if fps is None else fps,
+            "side_by_side": side_by_side,
+            "report": lambda frames: show("frames", frames, total),
+        }
+        try:
+            begin = open_first_frames(first_frames or [])
+            if future is not None:
+                total = future * samples
+                made = render_futures(
+                    pipeline,
+                    pipeline.past(**given, first_frames=begin, size=parse_size(size)),
+                    output,
+                    future=future,
+                    samples=samples,
+                    seed=seed,
+                    first_frames=begin,
+                    **how,
+                )
+            else:
+                found = pipeline.conditions(**given, size=parse_size(size))
+                made = iter([render(pipeline, found, output, first_frames=begin, **how)])
+            rendered = list(made)
+        except ConditionError as error:
+            raise ConditionError(f"{source}, {error}") from error
+    for one in rendered:
+        for path in (one.video, one.side_by_side):
+            if path is not None:
+                typer.echo(f"{path}: {one.frames} frames")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the videos.")] = Path("demo"),
+    device: Device = None,
+) -> None:
+    """Generate five seconds of street with the starter that comes with the package."""
+    from vid2vid_hub.folder import starter
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Vid2VidError(f"the folder {output} cannot be made: {error}") from error
+    folder = starter("street-starter")
+    generate(
+        str(folder), folder / "sample.mkv", output / "street.mp4", side_by_side=True, condition=True, device=device
+    )
+
+
+def _looked_at(task: Task, source: Path) -> tuple[Fraction, int | None, tuple[int, int] | None]:
+    """Frames a second, how many, and (height, width) of an input; key points in files may not tell."""
+    from vid2vid_hub.data.video import open_video
+
+    if task.reads(source):
+        return Fraction(25), None, None
+    with open_video(source) as reader:
+        return reader.fps, len(reader), reader.size
