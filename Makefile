@@ -22,13 +22,15 @@ PYTEST_FLAGS ?=
 # pytest exits with 5 when it had no test to run: fine when flags or markers left none, but not for a whole fast part.
 NONE_IS_FINE := || [ $$? -eq 5 ]
 
-.PHONY: help demo test quality wheel clean
+.PHONY: help demo test quality docs zoo wheel clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo     install into $(VENV) and draw the demo video"
 	@echo "make test     install and run the tests, the fast ones first"
 	@echo "make quality  ruff, mypy --strict and the floors of the house"
+	@echo "make docs     build the site into site/"
+	@echo "make zoo      write the table of pipelines into README.md and docs/zoo.md"
 	@echo "make wheel    build the package into dist/"
 	@echo "make clean    remove all of the above"
 
@@ -45,11 +47,17 @@ quality: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+zoo: $(VENV)/.installed
+	$(BIN)/python -m vid2vid_hub.zoo README.md docs/zoo.md
+
 wheel: $(VENV)/.dev
 	$(BIN)/python -m hatchling build -t wheel -d dist
 
 clean:
-	rm -rf $(VENV) demo dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo dist build site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made:
@@ -77,4 +85,9 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.torch
 $(VENV)/.dev: pyproject.toml $(VENV)/.installed
 	@echo "installing the tools of developers (half a minute)"
 	@$(call PIP_TWICE,-e ".[dev]")
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml $(VENV)/.installed
+	@echo "installing what builds the site"
+	@$(call PIP_TWICE,-e ".[docs]")
 	@touch $@

@@ -1,149 +1,156 @@
-"""A stand-in for the Hub on this machine: what huggingface_hub asks of it to read repositories, and no more.
+"""A stand-in for the Hub on this machine: the part of its protocol that models are published and loaded with.
 
-Each folder ``<root>/<owner>/<name>`` is a repository of models with one revision, ``main``.
+It keeps repositories in memory (:mod:`tests.hub_repos`) and answers as :mod:`tests.hub_api` says. A folder
+``<root>/<owner>/<name>``, if a root is given, is a public repository too, whose branch ``main`` is what lies in the
+folder. Large files are kept as the Hub does: on a storage of another origin, where no token belongs. Xet is not
+offered; huggingface_hub 2.4 uploads to nothing else where hf_xet is installed, unless HF_HUB_DISABLE_XET is set.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import random
 import re
-from collections.abc import Iterator
+import string
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from urllib.parse import unquote, urlsplit
+from threading import RLock, Thread
+from typing import Any
+from urllib.parse import unquote
 
-API = re.compile(
-    r"/api/models/(?P<repo>[^/]+/[^/]+)(?:/(?P<kind>revision|tree)/(?P<revision>[^/]+)(?:/(?P<path>.*))?)?$"
-)
-FILE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)$")
-
-
-def files(repo: Path) -> list[Path]:
-    """Every file of a repository, sorted."""
-    return sorted(path for path in repo.rglob("*") if path.is_file())
-
-
-def commit(repo: Path) -> str:
-    """Forty hex digits that change when any file does."""
-    contents = (path.relative_to(repo).as_posix().encode() + path.read_bytes() for path in files(repo))
-    return hashlib.sha1(b"".join(contents)).hexdigest()
+from tests.hub_api import Answer
+from tests.hub_repos import Repo
+from tests.hub_wire import Exchange, RefusedError, Response
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves the folders under ``root``; ``asked`` lists what was asked for, as "METHOD path"."""
+    """The API and its storage, which listens on a port of its own.
+
+    Attributes:
+        repos: by "owner/name".
+        tokens: what each login may do: "write" and "read" are members, who see private repositories; "visit" is
+            somebody else.
+        faults: called with every request before it is answered; see :mod:`tests.hub_faults`.
+        asked: what was asked for, as "METHOD path", of both.
+        ranges: (path, range) of every request for a part of a file.
+        sent: (path, bytes) of every body that arrived, whole or not.
+        leaked: requests that carried a token to the storage.
+    """
 
     daemon_threads = True
+    request_queue_size = 64
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path | None = None, *, multipart: int = 5 << 30, page: int = 1000) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
-        self.root = root
+        self.root, self.multipart, self.page = root, multipart, page
+        self.storage = Storage(self)
+        self.lock = RLock()
+        self.repos: dict[str, Repo] = {}
+        self.tokens: dict[str, str] = {}
+        self.faults: list[Callable[[Exchange], bool]] = []
         self.asked: list[str] = []
+        self.ranges: list[tuple[str, str]] = []
+        self.sent: list[tuple[str, int]] = []
+        self.leaked: list[str] = []
+        self.parts: dict[str, dict[int, bytes]] = {}
+        self.token = self.login()
 
     @property
     def address(self) -> str:
         """What ``HF_ENDPOINT`` must be."""
         return f"http://127.0.0.1:{self.server_port}"
 
+    def login(self, role: str = "write") -> str:
+        """A new token, which looks like the Hub's."""
+        token = "hf_" + "".join(random.SystemRandom().choices(string.ascii_letters, k=34))
+        self.tokens[token] = role
+        return token
 
-class Answer(BaseHTTPRequestHandler):
-    """One request."""
+    def repo(self, name: str) -> Repo | None:
+        """A repository, with what was changed in its folder meanwhile."""
+        folder = None if self.root is None else self.root / name
+        if folder is not None and folder.is_dir():
+            self.repos.setdefault(name, Repo()).follow(folder)
+        return self.repos.get(name)
 
-    protocol_version = "HTTP/1.1"
-    server: Hub
+    def files(self, name: str, revision: str = "main") -> dict[str, bytes]:
+        """What a revision of a repository holds."""
+        repo = self.repos[name]
+        return {path: blob.content for path, blob in repo.commits[repo.find(revision) or ""].files.items()}
 
-    def do_GET(self) -> None:
-        """Answer with the content."""
-        self.server.asked.append(f"{self.command} {self.path}")
-        path = unquote(urlsplit(self.path).path)
-        if match := API.match(path):
-            self._api(**match.groupdict())
-        elif match := FILE.match(path):
-            self._file(**match.groupdict())
-        else:
-            self._missing("EntryNotFound")
+    def stored(self, name: str) -> int:
+        """How many bytes of large files were sent for a repository, counting those that came twice."""
+        return sum(size for path, size in self.sent if re.match(rf"/{name}/[0-9a-f]{{64}}", path))
 
-    do_HEAD = do_GET  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-    def _repo(self, name: str, revision: str | None) -> Path | None:
-        repo = self.server.root / name
-        if not repo.is_dir():
-            self._missing("RepoNotFound")
-        elif revision not in (None, "main", commit(repo)):
-            self._missing("RevisionNotFound")
-        else:
-            return repo
-        return None
-
-    def _api(self, repo: str, kind: str | None, revision: str | None, path: str | None) -> None:
-        folder = self._repo(repo, revision)
-        if folder is None:
-            return
-        if kind == "tree":
-            listed = [
-                {"type": "file", "path": name, "size": file.stat().st_size, "oid": etag(file)}
-                for file in files(folder)
-                if (name := file.relative_to(folder).as_posix()).startswith(path or "")
-            ]
-            self._send(200, json.dumps(listed).encode(), {"Content-Type": "application/json"})
-            return
-        siblings = [{"rfilename": file.relative_to(folder).as_posix()} for file in files(folder)]
-        info = {"_id": "0", "id": repo, "modelId": repo, "sha": commit(folder), "siblings": siblings}
-        info |= {"private": False, "tags": [], "downloads": 0, "likes": 0}
-        self._send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
-
-    def _file(self, repo: str, revision: str, path: str) -> None:
-        folder = self._repo(repo, revision)
-        if folder is None:
-            return
-        file = folder / path
-        if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
-            self._missing("EntryNotFound", commit(folder))
-            return
-        content = file.read_bytes()
-        headers = {"ETag": f'"{etag(file)}"', "X-Repo-Commit": commit(folder), "Accept-Ranges": "bytes"}
-        wanted = re.match(r"bytes=(\d+)-(\d*)$", self.headers.get("Range", ""))
-        if wanted is None:
-            self._send(200, content, headers)
-            return
-        first, last = int(wanted[1]), min(int(wanted[2] or len(content) - 1), len(content) - 1)
-        headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-        self._send(206, content[first : last + 1], headers)
-
-    def _missing(self, code: str, revision: str | None = None) -> None:
-        self._send(
-            404,
-            b"",
-            {"X-Error-Code": code, "X-Error-Message": code} | ({"X-Repo-Commit": revision} if revision else {}),
-        )
-
-    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in (headers | {"Content-Length": str(len(content))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+    def server_close(self) -> None:
+        """Close both."""
+        self.storage.server_close()
+        super().server_close()
 
 
-def etag(file: Path) -> str:
-    """The digest of a file's content."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+class Storage(ThreadingHTTPServer):
+    """Where the Hub keeps large files."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(("127.0.0.1", 0), StorageAnswer)
+        self.hub = hub
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+
+class StorageAnswer(Exchange):
+    """Large files come and go by their address alone, ``/owner/name/sha256[/part]``."""
+
+    server: Storage
+
+    @property
+    def hub(self) -> Hub:
+        """Whose storage it is."""
+        return self.server.hub
+
+    def answer(self, path: str) -> Response:
+        """Keep or give a file."""
+        if "Authorization" in self.headers:
+            self.hub.leaked.append(f"{self.command} {self.path}")
+        owner, name, oid, *part = path.strip("/").split("/")
+        repo = self.hub.repos.get(f"{owner}/{name}")
+        if repo is None:
+            raise RefusedError(403, None, "AccessDenied")
+        if self.command == "PUT":
+            if part:
+                self.hub.parts.setdefault(oid, {})[int(part[0])] = self.body
+            elif hashlib.sha256(self.body).hexdigest() != oid:
+                raise RefusedError(400, None, "XAmzContentSHA256Mismatch")
+            else:
+                repo.objects[oid] = self.body
+            return 200, b"", {"ETag": f'"{hashlib.md5(self.body).hexdigest()}"'}
+        if oid not in repo.objects:
+            raise RefusedError(404, None, "NoSuchKey")
+        return self.content(repo.objects[oid], {"ETag": f'"{oid}"', "Content-Type": "binary/octet-stream"})
+
+
+def downloaded(asked: list[str], name: str) -> set[str]:
+    """The files of a repository whose content was asked for, of the Hub or of its storage."""
+    here = re.compile(rf"GET /{name}/(?:resolve/[^/]+/([^?]+)|[0-9a-f]{{64}}\?path=(.+))$")
+    return {unquote(match[1] or match[2]) for line in asked if (match := here.match(line))}
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[Hub]:
+def serving(root: Path | None = None, **options: Any) -> Iterator[Hub]:
     """A running stand-in; it stops when the block ends."""
-    with Hub(root) as hub:
-        thread = Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
+    with Hub(root, **options) as hub:
+        servers = (hub, hub.storage)
+        threads = [Thread(target=one.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True) for one in servers]
+        for thread in threads:
+            thread.start()
         try:
             yield hub
         finally:
-            hub.shutdown()
-            thread.join()
+            for one in servers:
+                one.shutdown()
+            for thread in threads:
+                thread.join()

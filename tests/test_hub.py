@@ -7,20 +7,20 @@ a Python of their own, because the libraries read the Hub's address when they ar
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.hub_server import downloaded, serving
 from vid2vid_hub.data.toy import ToyShapes, ToyWorld
+from vid2vid_hub.folder import COMPONENTS
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.pipeline import Vid2VidPipeline
@@ -72,14 +72,6 @@ print(json.dumps(said))
 """
 
 
-def stand_in():
-    """The file beside this one; tests are no package."""
-    spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A repository that is right, two with a generator of single images in either place, and some that are wrong."""
@@ -101,7 +93,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hub(saved):
-    with stand_in().serving(saved.parents[1]) as hub:
+    with serving(saved.parents[1]) as hub:
         yield hub
 
 
@@ -143,11 +135,6 @@ def expected(saved):
     return frames
 
 
-def downloads(asked, repo):
-    prefix = f"GET /{repo}/resolve/"
-    return {line.removeprefix(prefix).split("/", 1)[1] for line in asked if line.startswith(prefix)}
-
-
 @pytest.mark.parametrize(
     ("name", "networks"), [("toy", ["generator"]), ("begun", ["generator", "first_frame"]), ("alone", ["generator"])]
 )
@@ -157,7 +144,7 @@ def test_a_pipeline_from_the_hub_makes_the_frames_of_the_folder(online, saved, e
     configs = {f"{network}/config.json" for network in networks}
     found = {str(path.relative_to(saved.with_name(name))) for path in saved.with_name(name).rglob("*.safetensors")}
     assert len(found) == len(networks)
-    assert downloads(asked, f"org/{name}") == {"model_index.json"} | configs | found
+    assert downloaded(asked, f"org/{name}") == {"model_index.json", "config.json"} | configs | found
 
 
 def test_the_networks_of_a_repository_do_something(expected):
@@ -181,9 +168,7 @@ def test_the_index_says_a_name_that_survives_moving_files_about(saved):
     index = json.loads(text)
     assert index["generator"] == ["vid2vid_hub", "Vid2VidGenerator"]
     listed = {key for key, value in index.items() if isinstance(value, list)}
-    assert listed == {"generator", "first_frame", "forecaster"}, (
-        "on the way from the Hub every list is taken for a component"
-    )
+    assert listed == set(COMPONENTS), "on the way from the Hub every list is taken for a component"
     assert str(saved.parent) not in text
 
 
@@ -211,4 +196,4 @@ def test_what_is_wrong_with_a_repository_is_one_sentence(online, name, said):
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_of_a_foreign_repository_nothing_but_the_index_is_downloaded(online, name):
-    assert downloads(online[3], f"org/{name}") == {"model_index.json"}
+    assert downloaded(online[3], f"org/{name}") == {"model_index.json"}

@@ -552,7 +552,7 @@ def load(folder, **options):
 
 def test_a_folder_holds_what_it_should(folder):
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    assert files == ["generator/config.json", WEIGHTS, "model_index.json"]
+    assert files == ["config.json", "generator/config.json", WEIGHTS, "model_index.json"]
     index = json.loads((folder / "model_index.json").read_text())
     assert index.pop("_diffusers_version")
     assert index == {

@@ -1,4 +1,4 @@
-"""What is under pipelines/: every recipe is valid and its networks can be built; an ablation changes one field."""
+"""What is under pipelines/: every folder is parsed, built and goes to disk and back; an ablation changes one field."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from accelerate import init_empty_weights
 
 from vid2vid_hub import Vid2VidPipeline
@@ -62,6 +63,73 @@ def test_a_recipe_is_valid_and_its_networks_can_be_built(path: Path):
     assert isinstance(generator, Pix2PixHDGenerator if recipe.network == "pix2pixhd" else Vid2VidGenerator)
     judged = (recipe.discriminator, recipe.region_discriminator)
     assert len(judges) == recipe.video_discriminator.strides + sum(one is not None for one in judged)
+
+
+@pytest.mark.parametrize("path", SHIPPED.values(), ids=SHIPPED)
+def test_the_networks_of_a_recipe_come_back_from_their_configs(path: Path, tmp_path: Path):
+    """At full size, without memory for their weights: the config says all that there is to know of a network."""
+    recipe = load_recipe(path)
+    task = get_task(recipe.task, recipe.task_config)
+    with init_empty_weights():
+        made = {"generator": build_generator(recipe, task), **build_judges(recipe, task)}
+        for name, network in made.items():
+            network.save_config(tmp_path / name)
+            config = type(network).load_config(tmp_path / name)
+            assert settings(config) == settings(network.config)
+            again = type(network).from_config(config)
+            assert settings(again.config) == settings(network.config)
+            assert {key: one.shape for key, one in again.state_dict().items()} == {
+                key: one.shape for key, one in network.state_dict().items()
+            }
+
+
+@pytest.mark.parametrize("path", SHIPPED.values(), ids=SHIPPED)
+def test_a_pipeline_of_a_recipe_comes_back_from_disk(path: Path, tmp_path: Path):
+    """With real weights: the recipe's own generator, but for its width."""
+    recipe = load_recipe(path, {"generator.base_channels": "8"})
+    task = get_task(recipe.task, recipe.task_config)
+    stage = recipe.stages[-1]
+    torch.manual_seed(0)
+    pipeline = Vid2VidPipeline(build_generator(recipe, task), task, size=(stage.height, stage.width))
+    check_round_trip(pipeline, tmp_path / "saved")
+
+
+@pytest.mark.parametrize("name", [name for name, file in SHIPPED.items() if (file.parent / "generator").is_dir()])
+def test_a_pipeline_with_weights_comes_back_from_disk(name: str, tmp_path: Path):
+    folder = SHIPPED[name].parent
+    check_round_trip(Vid2VidPipeline.from_pretrained(folder), tmp_path / "saved")
+    for network in folder.glob("*/config.json"):
+        ours, theirs = (
+            json.loads((one / network.relative_to(folder)).read_text()) for one in (folder, tmp_path / "saved")
+        )
+        assert settings(ours).items() <= settings(theirs).items()
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """The settings of a network, without what diffusers notes beside them."""
+    return {key: value for key, value in dict(config).items() if not key.startswith("_")}
+
+
+def check_round_trip(pipeline: Vid2VidPipeline, folder: Path) -> None:
+    """The same networks with the same settings, the same bits and the same precision; the same task, the same size."""
+    pipeline.save_pretrained(folder)
+    again = Vid2VidPipeline.from_pretrained(folder)
+    assert (again.size, again.task.name, again.task.config()) == (
+        pipeline.size,
+        pipeline.task.name,
+        pipeline.task.config(),
+    )
+    assert {name for name, one in again.components.items() if one is not None} == {
+        name for name, one in pipeline.components.items() if one is not None
+    }
+    for name, network in pipeline.components.items():
+        if not isinstance(network, torch.nn.Module):
+            continue
+        other = again.components[name]
+        assert settings(other.config) == settings(network.config)
+        ours, theirs = network.state_dict(), other.state_dict()
+        assert ours.keys() == theirs.keys()
+        assert all(ours[key].dtype == theirs[key].dtype and torch.equal(ours[key], theirs[key]) for key in ours), name
 
 
 def test_the_recipes_that_are_spoken_of_are_there():

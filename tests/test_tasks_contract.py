@@ -17,7 +17,7 @@ from vid2vid_hub.errors import ConditionError, TaskError
 from vid2vid_hub.tasks import Task, get_task, list_tasks
 from vid2vid_hub.training.parse import load_recipe
 from vid2vid_hub.training.trainer import Trainer
-from vid2vid_hub.types import Clip, Condition, Encoded, joined
+from vid2vid_hub.types import PER_CLASS, Clip, Condition, Encoded, joined
 
 SIZE = (24, 40)
 FRAMES = 4
@@ -170,6 +170,36 @@ def test_a_value_without_meaning_is_refused(name: str):
         task.encode(Condition(maps))
     assert caught.value.frame == 1
     assert str(max(task.labels.names) + 1) in str(caught.value)
+
+
+def test_every_pixel_is_of_a_part_whose_id_says_its_class(given: Given):
+    parts = given.task.picture_parts(given.condition)
+    assert parts.shape == (FRAMES, 1, *SIZE)
+    assert parts.dtype == torch.int32
+    assert parts.min() >= 0
+    classes = torch.where(parts < PER_CLASS, parts, parts // PER_CLASS)
+    if given.task.labels is not None:
+        assert torch.equal(classes, given.condition.maps[:, :1].int())
+    assert classes.max() < 256
+    alone = [given.task.picture_parts(given.condition[t : t + 1]) for t in range(FRAMES)]
+    assert torch.equal(torch.cat(alone), parts)
+    assert given.task.picture_parts(given.condition[:0]).shape == (0, 1, *SIZE)
+
+
+def test_objects_are_parts_of_their_own(name: str):
+    """Two objects of a class are two parts, an object stays the same one over time, and what is none is its class."""
+    task = get_task(name)
+    if type(task).picture_parts is not Task.picture_parts:
+        pytest.skip(f"{name} has parts of its own")
+    label = max(task.labels.names) if task.labels else 0
+    maps = torch.full((2, task.maps, 2, 3), label, dtype=torch.uint8)
+    ids = torch.tensor([0, 26007, 5], dtype=torch.int32).expand(2, 1, 2, 3).contiguous()
+    ids[1] = ids[1].flip(-1)
+    parts = task.picture_parts(Condition(maps, ids))
+    of = label or 1
+    expected = torch.tensor([label, of * PER_CLASS + 7, of * PER_CLASS + 5], dtype=torch.int32)
+    assert torch.equal(parts[0, 0, 0], expected)
+    assert torch.equal(parts[1, 0, 0], expected.flip(0))
 
 
 def test_regions_are_boxes_in_the_picture(given: Given):

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vid2vid_hub.nn.appearance import AppearanceEncoder
     from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
     from vid2vid_hub.nn.generator import Vid2VidGenerator
     from vid2vid_hub.nn.image import Pix2PixHDGenerator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AppearanceEncoder",
     "Clip",
     "Condition",
     "Encoded",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "AppearanceEncoder": "nn.appearance",
     "Clip": "types",
     "Condition": "types",
     "Encoded": "types",

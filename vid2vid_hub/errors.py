@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+
+from vid2vid_hub.secrets import blot_out, redacted
+
 
 class Vid2VidError(Exception):
-    """A mistake that the reader of the message can mend; the CLI prints it without a traceback and exits with 2."""
+    """A mistake that the reader of the message can mend; the CLI prints it without a traceback and exits with 2.
+
+    What others said is often part of the message, so whatever looks like a token in it is blotted out; and in the
+    error that is being handled, because a traceback shows both.
+    """
+
+    def __init__(self, *args: object) -> None:
+        blot_out(sys.exc_info()[1])
+        super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class VideoError(Vid2VidError):
@@ -21,7 +33,7 @@ class ConditionError(Vid2VidError):
 
     def __init__(self, problem: str, frame: int | None = None) -> None:
         super().__init__(problem if frame is None else f"frame {frame}: {problem}")
-        self.problem, self.frame = problem, frame
+        self.problem, self.frame = redacted(problem), frame
 
     def moved(self, frames: int) -> ConditionError:
         """The same error, its frame counted from ``frames`` earlier: from the start of the video, not of a block."""

@@ -4,31 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
+from inspect import signature
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast
 
+import diffusers
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
+from huggingface_hub import CommitInfo
 from PIL import Image
 from torch import Tensor
 
 from vid2vid_hub.conditions import Conditions, find, observe
 from vid2vid_hub.data.pictures import Pictures
 from vid2vid_hub.errors import ConditionError, ModelError, TaskError
-from vid2vid_hub.folder import check_folder, check_index, check_network, index_from_hub
+from vid2vid_hub.folder import MAX_SIDE, check, check_index
+from vid2vid_hub.hub.carry import carry
+from vid2vid_hub.hub.contents import find_sample
+from vid2vid_hub.hub.preview import write_preview
+from vid2vid_hub.hub.push import push_folder
+from vid2vid_hub.hub.snapshot import fetch
+from vid2vid_hub.nn.appearance import AppearanceEncoder
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
-from vid2vid_hub.nn.model import check_number, loading, portable
+from vid2vid_hub.nn.model import OPTIONS, check_number, loading, portable, sort_options
+from vid2vid_hub.nn.remote import HUB_OPTIONS
+from vid2vid_hub.ops.pad import extended
 from vid2vid_hub.past import Past, look_back
-from vid2vid_hub.recursion import FirstFrames, Network, Recursion
+from vid2vid_hub.recursion import FirstFrames, Network, Recursion, check_styles, padded
 from vid2vid_hub.tasks import Task, get_task
 from vid2vid_hub.types import Condition, Frame
 
-MAX_SIDE = 8192
 MAX_FUTURE = 1_000_000
+PREVIEWED = 75
+"""Frames of a future that a preview shows."""
 
 OutputType = Literal["np", "pt", "pil"]
 
@@ -57,14 +70,17 @@ class Vid2VidPipeline(DiffusionPipeline):
         first_frame: makes the first frames, each from its own condition; None where F starts from nothing.
         forecaster: makes the conditions of frames to come from those before them; None for the task's own, if it has
             one in its ``parts``.
+        appearance: knows the styles of networks with ``appearance_channels``, which need it.
 
     Raises:
         TaskError: no installed package provides the task.
         ModelError: task and networks do not fit each other.
     """
 
-    model_cpu_offload_seq = "forecaster->first_frame->generator"
-    _optional_components = ["first_frame", "forecaster"]  # noqa: RUF012  (diffusers reads it as it is)
+    model_cpu_offload_seq = "forecaster->appearance->first_frame->generator"
+    _optional_components = ["first_frame", "forecaster", "appearance"]  # noqa: RUF012  (diffusers reads it as it is)
+    _folder: Path | None = None
+    """Where it was loaded from: a folder that a person gave, or the snapshot of a Hub repo."""
 
     def __init__(
         self,
@@ -76,6 +92,7 @@ class Vid2VidPipeline(DiffusionPipeline):
         size: tuple[int, int] | None = None,
         first_frame: Pix2PixHDGenerator | None = None,
         forecaster: Vid2VidGenerator | None = None,
+        appearance: AppearanceEncoder | None = None,
     ) -> None:
         super().__init__()
         if task is None:
@@ -87,6 +104,8 @@ class Vid2VidPipeline(DiffusionPipeline):
                     f"task '{self.task.name}' encodes {self.task.channels} channels, "
                     f"the {name} reads {network.config.condition_channels}"
                 )
+            if network is not None:
+                check_styles(name, network, appearance)
         parts = self.task.parts()
         if unknown := parts.keys() - {"forecaster"}:
             raise ModelError(f"a pipeline has no place for the part '{min(unknown)}' of task '{self.task.name}'")
@@ -99,7 +118,9 @@ class Vid2VidPipeline(DiffusionPipeline):
                 check_number(name, side, 1, MAX_SIDE)
         if forecaster is not None:
             self.task.adopt({"forecaster": forecaster})
-        self.register_modules(generator=generator, first_frame=first_frame, forecaster=forecaster)
+        self.register_modules(
+            generator=generator, first_frame=first_frame, forecaster=forecaster, appearance=appearance
+        )
         self.register_to_config(task=self.task.name, task_config=self.task.config(), height=height, width=width)
 
     @property
@@ -110,48 +131,148 @@ class Vid2VidPipeline(DiffusionPipeline):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Vid2VidPipeline:
-        """Load a pipeline folder or a Hub repo.
+        """Load a pipeline folder or a Hub repo. Nothing but JSON and safetensors is read, and no code is ever run.
+
+        Everything is checked before anything is allocated; of a repo, only what is needed is downloaded, and proven to
+        be what the Hub says. diffusers' own loader finds this class once it has been imported::
+
+            from diffusers import DiffusionPipeline
+            from vid2vid_hub import Vid2VidPipeline  # this line is what makes the next one work
+            pipeline = DiffusionPipeline.from_pretrained("org/name")
 
         Args:
             pretrained_model_name_or_path: a folder, or "org/name" on the Hub.
-            **kwargs: as in ``diffusers.DiffusionPipeline.from_pretrained``: ``dtype``, ``revision``, ``variant``,
-                ``cache_dir``, ``token``, ``local_files_only``, …
+            **kwargs: ``revision``, ``variant``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``,
+                ``dtype``, ``device_map`` and what else :data:`vid2vid_hub.nn.model.OPTIONS` names, as in
+                ``diffusers.DiffusionPipeline.from_pretrained``; or an argument of this class, a network or a setting,
+                in place of the one in the folder.
 
         Raises:
             ModelError: the folder or repo is not there, is incomplete, or holds something else than it should.
             TaskError: its task is not installed.
         """
-        if not kwargs.setdefault("use_safetensors", True):
-            raise ModelError("weights are loaded from safetensors only; leave use_safetensors as it is")
+        options, changes = sort_options(kwargs, OPTIONS, signature(cls).parameters)
+        variant, source = options.get("variant"), str(pretrained_model_name_or_path)
+        hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
         folder = Path(pretrained_model_name_or_path)
-        if folder.exists() or str(pretrained_model_name_or_path).count("/") != 1:
-            check_folder(folder)
-        with loading(pretrained_model_name_or_path, "a vid2vid pipeline"):
-            index = folder / cls.config_name
-            if not folder.is_dir():
-                index = index_from_hub(str(pretrained_model_name_or_path), kwargs)
-            networks = check_index(index, cls, pretrained_model_name_or_path)
-            if folder.is_dir():
-                for name in set(networks) - set(kwargs):
-                    check_network(folder, name)
-            return cast(Vid2VidPipeline, super().from_pretrained(str(pretrained_model_name_or_path), **kwargs))
+        with loading(source, "a vid2vid pipeline"):
+            if not folder.exists() and source.count("/") == 1:
+                folder = fetch(source, cls, variant=variant, given=changes, **hub)
+            check(folder, cls, variant, changes, source)
+            loaded = cast(Vid2VidPipeline, super().from_pretrained(str(folder), **options, **changes))
+        loaded.register_to_config(_name_or_path=source)
+        loaded._folder = folder
+        return loaded
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Sort ``model_index.json`` into arguments; see ``diffusers.ConfigMixin.extract_init_dict``.
+
+        On the way through diffusers' own loader this is the first call of ours, and before any network is loaded.
+
+        Raises:
+            ModelError: it holds something beside a pipeline of ours.
+        """
+        check_index(config_dict, cls, "the pipeline", given=("task",))
+        return super().extract_init_dict(config_dict, **kwargs)
 
     def to_json_string(self) -> str:
         """``model_index.json``; see :func:`vid2vid_hub.nn.model.portable`."""
         return portable(super().to_json_string())
 
     def save_pretrained(self, save_directory: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
-        """Write the folder: ``model_index.json`` and one folder of safetensors for every network.
+        """Write the folder: ``model_index.json``, a folder of safetensors for every network, and what belongs to them.
+
+        Args:
+            save_directory: the folder; made where it is missing.
+            safe_serialization: True.
+            **kwargs: ``variant`` and ``max_shard_size``, as in ``diffusers.DiffusionPipeline.save_pretrained``.
 
         Raises:
             ModelError: a pickle was asked for, or the folder cannot be written.
         """
         if not safe_serialization:
             raise ModelError("weights are saved as safetensors only; leave safe_serialization as it is")
+        if kwargs.pop("push_to_hub", False):
+            raise ModelError('a pipeline is published with push_to_hub("org/name"), which writes its card')
         try:
             super().save_pretrained(save_directory, safe_serialization=True, **kwargs)
+            carry(self._folder, Path(save_directory), self.task.name)
         except OSError as error:
             raise ModelError(f"the pipeline cannot be written to {save_directory}: {error}") from error
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        create_pr: bool = False,
+        *,
+        revision: str | None = None,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        rights: bool = False,
+    ) -> CommitInfo:
+        """Publish the pipeline with a card; see :func:`vid2vid_hub.hub.push.push_folder` for what is sent and what not.
+
+        Args:
+            repo_id: "org/name"; made where there is no such repo.
+            commit_message: what the commit is called.
+            private: whether a new repo is private.
+            token: None is HF_TOKEN, or who is logged in.
+            create_pr: open a pull request instead of changing the main branch.
+            revision: a branch, made where it is missing; None is the main one.
+            variant: "fp16" also publishes the weights in half precision.
+            max_shard_size: the most bytes of a file of weights, such as "2GB"; larger ones are split.
+            rights: you may publish weights that were converted from others' checkpoints.
+
+        Returns:
+            The commit, which is its address, too.
+
+        Raises:
+            ModelError: it cannot be published, or the Hub does not let it be; what to do.
+        """
+        if variant not in (None, "fp16"):
+            raise ModelError(f"variant is '{variant}'; beside the plain weights fp16 can be published, and no other")
+        with TemporaryDirectory(prefix="vid2vid-hub-") as folder:
+            self.save_pretrained(folder, max_shard_size=max_shard_size)
+            return push_folder(
+                Path(folder),
+                repo_id,
+                private=private,
+                revision=revision,
+                create_pr=create_pr,
+                commit_message=commit_message,
+                token=token,
+                rights=rights,
+                fp16=variant == "fp16",
+                preview=self.write_preview,
+            ).commit
+
+    @property
+    def sample(self) -> Path | None:
+        """The condition to try that came with the pipeline, if one did."""
+        return None if self._folder is None else find_sample(self._folder)
+
+    def write_preview(self, path: Path) -> None:
+        """Write what a card shows: the sample's condition on the left, what the pipeline makes of it on the right.
+
+        Args:
+            path: an .mp4 file.
+
+        Raises:
+            ModelError: the pipeline came without a sample.
+            VideoError, ConditionError, TaskError: as in :meth:`stream`.
+        """
+        sample = self.sample
+        if sample is None:
+            raise ModelError("there is no sample to make a preview of; put a condition, sample.*, into the folder")
+        conditions, observed = find(self.task, sample), 0
+        if self.forecaster is not None:
+            past = self.past(condition=sample)
+            conditions, observed = self.ahead(past, PREVIEWED), len(past.condition)
+        write_preview(path, self.task, conditions, lambda driving: self.stream(condition=driving), skip=observed)
 
     def __call__(
         self,
@@ -161,6 +282,7 @@ class Vid2VidPipeline(DiffusionPipeline):
         first_frames: FirstFrames | None = None,
         flow: Iterable[Tensor] | None = None,
         generator: torch.Generator | None = None,
+        style: int | None = None,
         output_type: OutputType = "np",
         size: tuple[int, int] | None = None,
         warp: bool = True,
@@ -173,6 +295,7 @@ class Vid2VidPipeline(DiffusionPipeline):
             first_frames=first_frames,
             flow=flow,
             generator=generator,
+            style=style,
             output_type=output_type,
             size=size,
             warp=warp,
@@ -199,6 +322,7 @@ class Vid2VidPipeline(DiffusionPipeline):
         first_frames: FirstFrames | None = None,
         flow: Iterable[Tensor] | None = None,
         generator: torch.Generator | None = None,
+        style: int | None = None,
         output_type: OutputType = "np",
         size: tuple[int, int] | None = None,
         warp: bool = True,
@@ -218,8 +342,10 @@ class Vid2VidPipeline(DiffusionPipeline):
                 nothing. None is "generated" where the pipeline has such a network, and "zeros" where it has none.
             flow: float (2, H, W) for every frame, in pixels of the condition's size, back to the frame before; that of
                 frame 0 is not looked at. For generators that take a given flow, and for no others.
-            generator: source of randomness for what tasks draw, such as one of several futures; without it they do
-                what is likeliest. The networks themselves draw nothing.
+            generator: source of randomness for what is drawn: a style where none is given, or one of several futures;
+                without it the first style and the likeliest future. The networks themselves draw nothing.
+            style: which of the recorded looks the parts of the picture have, counted from 0, through the whole video;
+                for pipelines with an ``appearance``, and for no others.
             output_type: "np" yields uint8 (H, W, 3), "pt" uint8 (3, H, W), "pil" images.
             size: (height, width) to bring the condition to, by nearest pixels; None keeps its own.
             warp: False hallucinates every frame instead of warping the past.
@@ -229,7 +355,7 @@ class Vid2VidPipeline(DiffusionPipeline):
             VideoError, ConditionError: the input cannot be read, or means nothing in this task; names the frame.
             TaskError: the task cannot extract its condition here, or cannot look ahead.
             ModelError: the pipeline lacks what it takes to make the first frames or to forecast; a flow is missing,
-                ends early, is of another size, or is not asked for.
+                ends early, is of another size, or is not asked for; there is no such style.
         """
         if output_type not in ("np", "pt", "pil"):
             raise ValueError(f"output_type is '{output_type}'; it must be 'np', 'pt' or 'pil'")
@@ -239,7 +365,10 @@ class Vid2VidPipeline(DiffusionPipeline):
             past = self.past(video, condition=condition, first_frames=first_frames, size=size)
             conditions, observed = self.ahead(past, future, generator), len(past.condition)
             first_frames = first_frames if isinstance(first_frames, str) and past.frames is None else past.frames
-        for frame in islice(self.steps(conditions, first_frames=first_frames, flow=flow, warp=warp), observed, None):
+        frames = self.steps(
+            conditions, first_frames=first_frames, flow=flow, warp=warp, style=style, generator=generator
+        )
+        for frame in islice(frames, observed, None):
             picture = _to_uint8(frame.image[0])
             if output_type == "pt":
                 yield picture
@@ -273,6 +402,22 @@ class Vid2VidPipeline(DiffusionPipeline):
             ModelError: the pipeline has no forecaster.
         """
         return max(self._forecaster().history, cast(Network, self.generator).history)
+
+    def nearest_style(self, picture: Pictures) -> int:
+        """The recorded style that looks most like a real picture, for ``style``; of a video the first frame counts.
+
+        Raises:
+            VideoError, ConditionError, TaskError: as in :meth:`stream`.
+            ModelError: the pipeline has no ``appearance``, or one whose styles are not of whole pictures.
+        """
+        if self.appearance is None:
+            raise ModelError("this pipeline knows one style: there is none to look for")
+        network = cast(AppearanceEncoder, self.appearance)
+        seen = next(observe(self.task, picture))
+        condition = padded(seen.condition[:1], network.multiple).to(network.device)
+        with torch.inference_mode():
+            image = extended(seen.frames[:1].to(network.device, network.dtype).div(127.5).sub(1), condition.size)
+            return network.nearest(image, self.task.picture_parts(condition))[0]
 
     def past(
         self,
@@ -345,6 +490,8 @@ class Vid2VidPipeline(DiffusionPipeline):
         first_frames: FirstFrames | None = None,
         flow: Iterable[Tensor] | None = None,
         warp: bool = True,
+        style: int | None = None,
+        generator: torch.Generator | None = None,
     ) -> Iterator[Frame]:
         """The recursion of eq. 3 over a stream of conditions, with everything that the generator saw and made.
 
@@ -354,7 +501,10 @@ class Vid2VidPipeline(DiffusionPipeline):
             For every frame of the conditions a :class:`Frame` on the pipeline's device, its tensors (1, C, H, W).
         """
         network, first_frame = cast(Network, self.generator), cast(Pix2PixHDGenerator | None, self.first_frame)
-        return Recursion(self.task, network, first_frame).steps(
+        if style is not None and self.appearance is None:
+            raise ModelError("this pipeline knows one style: leave style out")
+        look = None if self.appearance is None else self.appearance.held(style, generator)
+        return Recursion(self.task, network, first_frame, look).steps(
             conditions, first_frames=first_frames, flow=flow, warp=warp
         )
 
@@ -371,3 +521,7 @@ def _length(given: Any) -> int | None:
 def _to_uint8(image: Tensor) -> Tensor:
     """(C, H, W) in [-1, 1] on any device to uint8 on the CPU; rounding happens before the copy."""
     return image.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+
+
+# diffusers looks a pipeline's class up by name among its own; there it finds ours from now on.
+diffusers.Vid2VidPipeline = Vid2VidPipeline

@@ -53,6 +53,11 @@ class Task(ABC):
     """The task's default ``recipe.yaml`` inside the plugin."""
     extraction: ClassVar[frozenset[str]] = frozenset()
     """Settings that only :meth:`extract` reads: data made with others means the same."""
+    released: ClassVar[Mapping[int, Mapping[str, Any]]] = MappingProxyType({})
+    """Channels of NVIDIA's released checkpoints of this task -> the settings with which :meth:`encode` gives them."""
+    consent: ClassVar[str | None] = None
+    """What people must be asked before their likeness drives or trains a model of this task, in sentences for its
+    card; None where a condition shows nobody."""
 
     @property
     @abstractmethod
@@ -202,6 +207,32 @@ class Task(ABC):
         0, 0, 0, 0, says that there is nowhere to look in this frame.
         """
         return None
+
+    def picture_parts(self, condition: Condition) -> Tensor:
+        """Which part of the picture every pixel is of, for networks that know what each part may look like.
+
+        Frame by frame, and on the condition's own device. By default a part is a class of the labels, or one object of
+        it; objects whose numbers end in the same three digits share a look, and so do all of class 0. Tasks without
+        labels have the classes 0, where there is no object, and 1.
+
+        Returns:
+            int32 (T, 1, H, W) ids, at least 0: a class, or class · 1000 + number; see :mod:`vid2vid_hub.types`.
+        """
+        import torch
+
+        from vid2vid_hub.types import PER_CLASS
+
+        objects = condition.instances
+        if self.labels is not None:
+            classes = condition.maps[:, :1].int()
+        else:
+            classes = (
+                torch.zeros_like(condition.maps[:, :1], dtype=torch.int32) if objects is None else objects.ne(0).int()
+            )
+        if objects is None:
+            return classes
+        numbered = classes * PER_CLASS + objects % PER_CLASS
+        return torch.where((objects != 0) & (classes > 0), numbered, classes)
 
     @property
     def frame_classes(self) -> int | None:

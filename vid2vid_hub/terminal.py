@@ -93,7 +93,7 @@ def print_table(title: str, figures: dict[str, dict[str, float]], measures: Iter
     Console().print(table)
 
 
-def write_json(path: Path, figures: dict[str, dict[str, float]]) -> None:
+def write_json(path: Path, figures: dict[str, Any]) -> None:
     """A JSON file that appears when it is whole."""
     beside = path.with_name(f".{path.name}.part")
     try:

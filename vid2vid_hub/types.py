@@ -7,6 +7,7 @@ Conventions held everywhere:
 * flow is in pixels of its own resolution, channel 0 is x (to the right), channel 1 is y (down), and it points
   *backward*: the value at a pixel of frame t says where in frame t-1 that pixel came from;
 * the mask (the paper's m) is 1 where the generator hallucinates and 0 where it keeps the warped past;
+* the id of a part of a picture says its class: it is the class, or class · 1000 + number for one object of it;
 * time runs oldest first.
 """
 
@@ -21,6 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vid2vid_hub.errors import ConditionError
+
+PER_CLASS = 1000
+"""Ids of parts from here on are class · 1000 + number."""
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,11 @@ class PoseToDance(Task):
     extraction: ClassVar[frozenset[str]] = frozenset(
         ("estimator", "model", "detector", "weights", "densepose", "dropout", "people", "crop", "crop_aspect")
     ) | {"reference", "retarget"}
+    released: ClassVar[Mapping[int, Mapping[str, Any]]] = {6: {}}
+    consent: ClassVar[str | None] = (
+        "It makes a body do what another body does. Ask people before you drive it with their body or train it on "
+        "it, and never show somebody doing what they did not agree to."
+    )
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,6 +49,11 @@ class SketchToFace(Task):
     name: ClassVar[str] = "sketch2face"
     recipe: ClassVar[Path | None] = Path(__file__).with_name("recipe.yaml")
     extraction: ClassVar[frozenset[str]] = frozenset({"estimator", "weights", "crop", "reference", "retarget"})
+    released: ClassVar[Mapping[int, Mapping[str, Any]]] = {15: {}, 1: {"distance_maps": False}}
+    consent: ClassVar[str | None] = (
+        "It makes a face do what another face does. Ask people before you drive it with their face or train it on "
+        "it, and never put words into the mouth of somebody who did not agree."
+    )
 
     def __init__(
         self,
@@ -249,6 +254,18 @@ class SketchToFace(Task):
     def regions(self, condition: Condition) -> Tensor:
         """Squares round brows, eyes, nose and mouth, int64 (T, 4); empty where no face is in the picture."""
         return inner_face(_points(condition), condition.size)
+
+    def picture_parts(self, condition: Condition) -> Tensor:
+        """The seven parts that have looks of their own: brows, eyes and so on, and what is around the face.
+
+        Raises:
+            ConditionError: as in :meth:`encode`.
+        """
+        self._check(condition)
+        parts = [parts_map(points, condition.size) for points in _points(condition).cpu()]
+        if not parts:
+            return condition.maps.int()
+        return torch.stack(parts).int().to(condition.maps.device)
 
     def _estimator(self) -> Estimator:
         if self._loaded is None:

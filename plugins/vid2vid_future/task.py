@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -38,6 +38,7 @@ class PastToFuture(SegToStreet):
     name: ClassVar[str] = "past2future"
     recipe: ClassVar[Path | None] = Path(__file__).with_name("recipe.yaml")
     extraction: ClassVar[frozenset[str]] = SegToStreet.extraction | {"learns", "temperature"}
+    released: ClassVar[Mapping[int, Mapping[str, Any]]] = {}
 
     def __init__(self, *, learns: Learns = "frames", temperature: float = 1.0, **settings: Any) -> None:
         super().__init__(**settings)

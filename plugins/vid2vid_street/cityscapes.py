@@ -50,6 +50,7 @@ CITYSCAPES: dict[int, tuple[str, int, tuple[int, int, int]]] = {
     34: ("license plate", 255, (0, 0, 142)),
 }
 CITYSCAPES_MOVING = frozenset(range(24, 34))
+CITYSCAPES_CAR = 26
 
 TRAIN_IDS: Mapping[str, int] = {name: train_id for name, train_id, _ in CITYSCAPES.values()} | {"void": VOID_TRAIN_ID}
 """Every name -> its trainId."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vid2vid_street.apolloscape import APOLLOSCAPE, APOLLOSCAPE_MOVING, GROUPS, SKY
-from vid2vid_street.cityscapes import CITYSCAPES, CITYSCAPES_MOVING, TRAIN_IDS, VOID_TRAIN_ID
+from vid2vid_street.cityscapes import CITYSCAPES, CITYSCAPES_CAR, CITYSCAPES_MOVING, TRAIN_IDS, VOID_TRAIN_ID
 
 Colour = tuple[int, int, int]
 
@@ -69,13 +69,13 @@ def plain(name: str) -> str:
     return name.lower().replace("_", " ").replace("-", " ")
 
 
-def _cityscapes() -> LabelSet:
+def _cityscapes(name: str = "cityscapes", foreground: frozenset[int] = CITYSCAPES_MOVING) -> LabelSet:
     names, train_ids, palette = zip(*CITYSCAPES.values(), strict=True)
     return LabelSet(
-        name="cityscapes",
+        name=name,
         names=names,
         palette=palette,
-        foreground=CITYSCAPES_MOVING,
+        foreground=foreground,
         train_ids=train_ids,
         void=0,
         required=frozenset({names.index("road")}),
@@ -124,5 +124,12 @@ def _apolloscape() -> LabelSet:
 
 
 LABEL_SETS: Mapping[str, LabelSet] = {
-    labels.name: labels for labels in (_cityscapes(), _cityscapes_train(), _apolloscape())
+    labels.name: labels
+    for labels in (
+        _cityscapes(),
+        _cityscapes_train(),
+        # The released networks paint cars alone as foreground, where the paper names all that moves.
+        _cityscapes("cityscapes-cars", frozenset({CITYSCAPES_CAR})),
+        _apolloscape(),
+    )
 }

@@ -29,7 +29,8 @@ class SegToStreet(Task):
     """Label maps of a street, uint8 (T, 1, H, W), into street video.
 
     Args:
-        label_set: how classes are numbered: "cityscapes" (35 ids), "cityscapes-train" (19 trainIds, and void as 19),
+        label_set: how classes are numbered: "cityscapes" (35 ids), "cityscapes-cars" (the same, with cars alone as
+            foreground: what the released networks were trained with), "cityscapes-train" (19 trainIds, and void as 19),
             "apolloscape" (28 classes), the path of a label file, or what such a file holds, as a dict.
         edges: append a channel that is 1 where objects meet (pix2pixHD, section 3.3).
         foreground: give the network the mask of what moves on its own (eq. 9).
@@ -47,6 +48,10 @@ class SegToStreet(Task):
     name: ClassVar[str] = "seg2street"
     recipe: ClassVar[Path | None] = Path(__file__).with_name("recipe.yaml")
     extraction: ClassVar[frozenset[str]] = frozenset({"segmenter", "instances", "needs"})
+    released: ClassVar[Mapping[int, Mapping[str, Any]]] = {
+        36: {"label_set": "cityscapes-cars"},
+        35: {"label_set": "cityscapes-cars", "edges": False},
+    }
 
     def __init__(
         self,

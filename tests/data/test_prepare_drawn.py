@@ -6,6 +6,7 @@ import torch
 from vid2vid_hub.data.clips import Description, read_clips
 from vid2vid_hub.data.drawn import draw_dataset
 from vid2vid_hub.data.open import open_clips
+from vid2vid_hub.data.origin import Origin
 from vid2vid_hub.data.toy import ToyShapes, ToyWorld
 from vid2vid_hub.errors import DatasetError, TaskError
 from vid2vid_hub.nn.frozen import flow_teacher
@@ -27,7 +28,9 @@ def test_a_drawn_dataset_is_the_drawn_world(tmp_path):
         report=lambda *what: seen.append(what),
     )
     assert (made.clips, made.frames) == (3, 15)
-    assert Description.read(made.folder) == Description("toy", {}, "dis")
+    again = "vid2vid-hub draw --task toy --seed 7 --clips 3 --frames 5 --size 48x32 --val 1"
+    origin = Origin("apache-2.0", again, "nobody")
+    assert Description.read(made.folder) == Description("toy", {}, "dis", origin=origin)
     train, val = (open_clips(made.folder, split, TASK) for split in ("train", "val"))
     assert [clip.name for clip in (*train, *val)] == ["drawn-000", "drawn-001", "drawn-002"]
     for seed, clip in enumerate((*train, *val), 7):

@@ -215,19 +215,21 @@ def test_a_pipeline_is_exchanged_whole(tmp_path: Path, toy_model: Path, tiny_rec
         (tmp_path / name).mkdir()
         (tmp_path / name / "left.txt").touch()
     recipe = parse_recipe(tiny_recipe)
-    publish(pipeline, recipe, folder)
+    publish(pipeline, recipe, {"steps": 3}, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline"]
     assert load_recipe(folder) == recipe
     weights = "generator/diffusion_pytorch_model.safetensors"
-    assert set(published(folder)) == {"model_index.json", "recipe.yaml", "generator/config.json", weights}
+    beside = {"model_index.json", "config.json", "recipe.yaml", "training.json", "generator/config.json"}
+    assert set(published(folder)) == beside | {weights}
+    assert json.loads((folder / "training.json").read_text()) == {"steps": 3}
     assert published(folder)[weights] == published(toy_model)[weights]
 
 
 def test_a_full_disk_leaves_the_older_pipeline(tmp_path: Path, toy_model: Path, tiny_recipe):
     pipeline, folder = Vid2VidPipeline.from_pretrained(toy_model), tmp_path / "pipeline"
-    publish(pipeline, parse_recipe(tiny_recipe), folder)
+    publish(pipeline, parse_recipe(tiny_recipe), {}, folder)
     before = published(folder)
     with files_of_at_most(20_000), pytest.raises(CheckpointError, match=r"pipeline .*cannot be written: .*free some"):
-        publish(pipeline, parse_recipe(tiny_recipe | {"seed": 1}), folder)
+        publish(pipeline, parse_recipe(tiny_recipe | {"seed": 1}), {}, folder)
     assert published(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.released import load, rename_judge
+from tests.released import load, load_judge
 from tests.training.walks import cut
 from vid2vid_hub import losses
 from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
@@ -30,14 +30,6 @@ def norm(module: torch.nn.Module) -> float:
     return float(torch.stack([p.grad.norm() for p in module.parameters() if p.grad is not None]).norm())
 
 
-def load_judge(path: Path, frames: int) -> MultiscaleDiscriminator:
-    weights = rename_judge(torch.load(path, weights_only=True), frames)
-    width, inputs = weights["judges.0.layers.0.0.weight"].shape[:2]
-    judge = MultiscaleDiscriminator(inputs, base_channels=width, layers=3, scales=2, norm="batch")
-    judge.load_state_dict(weights)
-    return judge
-
-
 def test_the_released_training_step(shared: Path, record_property):
     """Every loss that needs no VGG, and the norm of every network's gradient, within 1e-5."""
     folder = shared / "fixtures" / "released" / "training_street_s2_fg"
@@ -49,8 +41,8 @@ def test_the_released_training_step(shared: Path, record_property):
     where = onehot[:, options["fg_labels"]].sum(1, keepdim=True)[None]
     generator = load(folder, options, features.shape[2]).float()
     judges = {
-        IMAGE: load_judge(folder / "latest_net_D.pth", frames=0),
-        video_judge(1): load_judge(folder / "latest_net_D_T0.pth", frames=3),
+        IMAGE: load_judge(folder / "latest_net_D.pth"),
+        video_judge(1): load_judge(folder / "latest_net_D_T0.pth", in_time=True),
     }
     recipe = parse_recipe(
         {"task": "toy", "stages": [{"epochs": 1, "width": 64, "height": 64}], "loss": RELEASED_LOSS}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from vid2vid_hub.errors import StoppedError, Vid2VidError
+from vid2vid_hub.secrets import find_secret, guarded
 from vid2vid_hub.terminal import is_first_process
 
 if TYPE_CHECKING:
@@ -38,19 +40,35 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="Show traceback
 def main() -> None:
     """Run the command line; mistakes that a person can mend are one sentence and exit code 2.
 
-    A training that SIGTERM stopped says so in one sentence, too, and exits as the shell calls that signal: 143.
+    A training that SIGTERM stopped says so in one sentence, too, and exits as the shell calls that signal: 143. What
+    looks like a token is shown nowhere, in tracebacks neither, which therefore are printed here.
     """
-    try:
-        app()
-    except StoppedError as stop:
-        if is_first_process():
-            typer.echo(str(stop), err=True)
-        sys.exit(128 + signal.SIGTERM)
-    except Vid2VidError as error:
-        if _debug:
-            raise
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        sys.exit(2)
+    with guarded():
+        try:
+            _refuse_secrets(sys.argv[1:])
+            app()
+        except StoppedError as stop:
+            if is_first_process():
+                typer.echo(str(stop), err=True)
+            sys.exit(128 + signal.SIGTERM)
+        except Vid2VidError as error:
+            if _debug:
+                traceback.print_exc()
+                sys.exit(1)
+            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            sys.exit(2)
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
+
+
+def _refuse_secrets(arguments: list[str]) -> None:
+    """No command takes a token: other users of a machine see its command lines, and shells write them down."""
+    if any(map(find_secret, arguments)):
+        raise Vid2VidError(
+            "an argument holds what looks like a token; tokens are never given here, "
+            "but by the variable HF_TOKEN or with: hf auth login"
+        )
 
 
 def load(model: str, device: str | None) -> Vid2VidPipeline:

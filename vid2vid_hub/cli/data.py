@@ -50,14 +50,23 @@ def prepare(
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, where the same command was stopped before its end.")
     ] = False,
+    licence: Annotated[
+        str | None, typer.Option(help="The videos' licence as the Hub writes it, e.g. mit or cc-by-4.0; for the card.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Where the videos come from: an address or a few words.")] = None,
+    people: Annotated[
+        str | None, typer.Option(help="Who is to be seen: nobody, drawn, consented, or other words; for the card.")
+    ] = None,
 ) -> None:
     """Make a dataset folder out of videos: in shots, checked frame by frame. What was stopped is gone on with.
 
     The exit code is 3 when frames or videos had to be left out.
     """
     from vid2vid_hub.data import prepare as data
+    from vid2vid_hub.data.origin import Origin
     from vid2vid_hub.nn.frozen import flow_teacher
 
+    origin = Origin(licence and licence.lower(), source, people)
     materials = data.match(videos, conditions or [], instances or [])
     with progress_bar("preparing") as show:
         seen = {"text": "looking for cuts", "done": 0, "total": len(materials)}
@@ -80,6 +89,7 @@ def prepare(
             engine=engine,
             workers=workers,
             restart=restart,
+            origin=origin,
         )
     typer.echo(f"{output}: {_counted(output)}")
     for line in data.summary(prepared):

@@ -77,13 +77,18 @@ def evaluate(
     ] = False,
     every: Annotated[int, typer.Option(min=1, help="With --future: frames from one forecast to the next.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the figures in the model's folder (measures.json), for its card.")
+    ] = False,
     device: Device = None,
 ) -> None:
     """Measure a pipeline on held-out clips, beside floors that it must beat."""
     from vid2vid_hub.data.open import open_clips
     from vid2vid_hub.evaluation import masks, report
+    from vid2vid_hub.evaluation.keep import keep, keeping
     from vid2vid_hub.nn.frozen import flow_teacher
 
+    kept = keeping(model) if save else None
     pipeline = load(model, device)
     clips = open_clips(data, split, pipeline.task)
     with progress_bar("evaluating") as show:
@@ -100,6 +105,9 @@ def evaluate(
     print_table(title if windows is None else f"{title}, {windows:.0f} windows", figures, measures)
     if json_file is not None:
         write_json(json_file, figures)
+    if kept is not None:
+        where: dict[str, Any] = {"data": data.resolve().name, "split": split, "every": every if future else None}
+        keep(kept, pipeline, clips, figures, first_frames=first_frames, **where)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vid2vid_hub.data.maps import open_instances, open_maps
+from vid2vid_hub.data.origin import Origin
 from vid2vid_hub.data.video import open_video
 from vid2vid_hub.errors import DatasetError
 from vid2vid_hub.tasks import Task
@@ -161,6 +162,7 @@ class Description:
         flow: whose flow is cached, or None.
         format: of the folder.
         measured: settings that the task learned from the clips (:meth:`Task.measure`); a training takes them over.
+        origin: where the clips come from; a model's card repeats it.
     """
 
     task: str
@@ -168,6 +170,7 @@ class Description:
     flow: str | None
     format: int = FORMAT
     measured: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
     @classmethod
     def read(cls, folder: Path) -> Description:
@@ -181,7 +184,7 @@ class Description:
             fields = json.loads(path.read_text())
             if fields["format"] != FORMAT:
                 raise DatasetError(f"{path} has format {fields['format']}; this version reads format {FORMAT}")
-            return cls(**fields)
+            return cls(**fields | {"origin": Origin(**fields.get("origin", {}))})
         except FileNotFoundError as error:
             raise DatasetError(f"{folder} is not a dataset: it has no dataset.json; make one with prepare") from error
         except KeyError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vid2vid_hub.data.clips import SPLITS, PreparedClip
 from vid2vid_hub.data.finish import finish, publish
+from vid2vid_hub.data.origin import drawn_origin
 from vid2vid_hub.data.prepare import Prepared, check_output
 from vid2vid_hub.data.writer import ClipWriter, UnwritableError, writing, written_clip
 from vid2vid_hub.errors import DatasetError
@@ -51,6 +52,7 @@ def draw_dataset(
     """
     began = time.monotonic()
     check_output(output)
+    origin = drawn_origin(task, seed=seed, clips=clips, frames=frames, size=f"{size[1]}x{size[0]}", val=val)
     if not (clips > 0 and frames > 0 and 0 <= val <= clips):
         raise DatasetError(f"{clips} clips of {frames} frames, {val} of them held out, make no dataset")
     target = output.resolve()
@@ -63,7 +65,7 @@ def draw_dataset(
                 _draw(task, staging, i, frames, size, seed + i, i >= clips - val, teacher, report) for i in range(clips)
             ]
             with writing():
-                finish(staging, made, task, teacher)
+                finish(staging, made, task, teacher, origin)
                 staging.chmod(0o755)  # temporary folders are private
                 publish(staging, output)
         finally:

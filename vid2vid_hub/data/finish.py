@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vid2vid_hub.data.clips import SPLITS, Description, PreparedClip
+from vid2vid_hub.data.origin import Origin
 from vid2vid_hub.data.pictures import BLOCK
 from vid2vid_hub.data.preview import write_preview
 from vid2vid_hub.nn.frozen import FlowTeacher
@@ -15,7 +16,9 @@ from vid2vid_hub.tasks import Task
 from vid2vid_hub.types import Condition
 
 
-def finish(folder: Path, clips: Sequence[PreparedClip], task: Task, teacher: FlowTeacher | None) -> None:
+def finish(
+    folder: Path, clips: Sequence[PreparedClip], task: Task, teacher: FlowTeacher | None, origin: Origin
+) -> None:
     """Describe clips that are in place, measure the training clips, and write ``preview.mp4``."""
     for split in SPLITS:
         (folder / split).mkdir(parents=True, exist_ok=True)
@@ -24,7 +27,8 @@ def finish(folder: Path, clips: Sequence[PreparedClip], task: Task, teacher: Flo
             (folder / split / "metadata.jsonl").write_text("".join(lines))
     learns = type(task).measure is not Task.measure and any(clip.folder.name == "train" for clip in clips)
     measured = task.measure(_conditions(clips)) if learns else {}
-    description = Description(task.name, task.config(), teacher.name if teacher else None, measured=measured)
+    flow = teacher.name if teacher else None
+    description = Description(task.name, task.config(), flow, measured=measured, origin=origin)
     (folder / "dataset.json").write_text(json.dumps(asdict(description), indent=1))
     write_preview(folder / "preview.mp4", clips, task)
 

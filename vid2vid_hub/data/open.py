@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +46,9 @@ def open_clips(folder: Path, split: str, task: Task) -> list[ClipSource]:
 def measured(folder: Path) -> dict[str, Any]:
     """The settings that a task learned from a dataset when it was prepared; none in layouts that keep none."""
     return Description.read(folder).measured if (folder / "dataset.json").is_file() else {}
+
+
+def origin(folder: Path) -> dict[str, Any]:
+    """Where the clips of a folder come from, as JSON values: its name, and whatever else is known."""
+    known = asdict(Description.read(folder).origin) if (folder / "dataset.json").is_file() else {}
+    return {"name": folder.resolve().name} | {key: value for key, value in known.items() if value is not None}

@@ -14,6 +14,7 @@ from vid2vid_hub.data.engines import run
 from vid2vid_hub.data.finish import finish, publish
 from vid2vid_hub.data.ledger import forget, open_ledger
 from vid2vid_hub.data.material import Material, match
+from vid2vid_hub.data.origin import Origin
 from vid2vid_hub.data.plan import Plan, check_names
 from vid2vid_hub.data.shots import MAX_FRAMES, HeldOut, Unit
 from vid2vid_hub.data.work import Job, Report, write_json
@@ -23,6 +24,8 @@ from vid2vid_hub.nn.frozen import FlowTeacher
 from vid2vid_hub.tasks import Task
 
 __all__ = ["Failure", "HeldOut", "Material", "Prepared", "Remark", "match", "prepare", "summary"]
+
+UNKNOWN = Origin()
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def prepare(
     engine: str = "local",
     workers: int = 0,
     restart: bool = False,
+    origin: Origin = UNKNOWN,
 ) -> Prepared:
     """Write a dataset folder. It appears under its name only when it is whole; the same call goes on with a killed one.
 
@@ -106,6 +110,7 @@ def prepare(
         engine: "local", or "ray": the cluster that Ray finds, which must see inputs and output under the same paths.
         workers: processes; 0 is this one alone, or with Ray as many as the cluster has CPUs.
         restart: begin anew instead of going on.
+        origin: where the videos come from, and what may be done with them.
 
     Raises:
         DatasetError, VideoError, ConditionError: nothing can be written; the file, and the frame where there is one,
@@ -147,7 +152,7 @@ def prepare(
         with writing():
             for clip, files in clips:
                 _move(files, folder / "units", clip.folder)
-            finish(staging, [clip for clip, _ in clips], task, teacher)
+            finish(staging, [clip for clip, _ in clips], task, teacher, origin)
             remarks = {kind: [_plain(r) for r in found] for kind, found in (("left_out", left_out), ("notes", notes))}
             failures = [{"video": str(f.video), "why": str(f.error)} for f in failed]
             write_json(staging / "prepared.json", {"failed": failures, **remarks})

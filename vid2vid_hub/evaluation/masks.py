@@ -29,6 +29,19 @@ motion, as if everything at a place went on as it did there."""
 MEASURES = tuple(f"miou t+{horizon}" for horizon in HORIZONS)
 """What is shown to people; :func:`evaluate_future` says more."""
 
+_ALL = MEASURES + tuple(f"accuracy t+{horizon}" for horizon in HORIZONS)
+
+MEANING = {
+    "forecast": "this model: its likeliest future",
+    "last map kept": "the last observed map, kept",
+    "last map moved on": "the last observed map, moved on by the last real flow, which the model is not shown",
+    **{m: f"mean IoU of the classes that occur, {m.split('+')[1]} frames ahead, all pixels together" for m in MEASURES},
+    **{m: f"share of pixels that are right, {m.split('+')[1]} frames ahead" for m in _ALL[len(MEASURES) :]},
+}
+"""What systems and measures are, in words for a card."""
+
+BETTER = dict.fromkeys(_ALL, "higher")
+
 Report = dict[str, dict[str, float]]
 
 

@@ -35,6 +35,23 @@ error is the least that the measure can say."""
 
 MEASURES = ("psnr", "lpips", "warping", "motion", "fvd", "kvd")
 
+MEANING = {
+    "generated": "this model",
+    "no flow": "the same network with its flow off: every frame is hallucinated",
+    "copy of the last frame": "the model's own video, one frame late",
+    "first frame held": "the frame before the first measured one, for ever",
+    REAL: "the real video: the least warping error that the measure can say",
+    "psnr": "peak signal-to-noise ratio in dB, mean of all frames",
+    "lpips": "LPIPS v0.1 on VGG16, mean of all frames",
+    "warping": "mean absolute change along the real video's flow where that is reliable, images in [-1, 1]",
+    "motion": "mean length of the DIS flow over that of the real video: 1 is right, 0 is a still",
+    "fvd": f"Fréchet distance of I3D features from those of the real windows of {WINDOW} frames",
+    "kvd": f"kernel distance of the same features of windows of {WINDOW} frames",
+}
+"""What systems and measures are, in words for a card."""
+
+BETTER = {"psnr": "higher", "lpips": "lower", "warping": "lower", "fvd": "lower", "kvd": "lower"}
+
 FIRST_FRAMES = ("real", "generated", "zeros")
 
 BLOCK = 16

@@ -151,6 +151,8 @@ class Vid2VidGenerator(Vid2VidModel):
 
     _supports_gradient_checkpointing = True
 
+    takes_appearance = False
+
     @register_to_config
     def __init__(
         self,

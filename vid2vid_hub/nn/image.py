@@ -21,18 +21,57 @@ MAX_CHANNELS = 1024
 """No layer of the global network is wider (B.5)."""
 
 
+class Coarse(nn.Sequential):
+    """The global network as one row of layers; features of appearance enter before, amid and after its blocks."""
+
+    def __init__(self, inputs: int, width: int, downsamples: int, blocks: int, appearance: int) -> None:
+        deep, first = (min(width * 2**halvings, MAX_CHANNELS) for halvings in (downsamples, downsamples - 1))
+        encoder = [
+            *stem(inputs + appearance, width, affine=False),
+            *downs(width, downsamples, affine=False, widest=MAX_CHANNELS),
+        ]
+        trunk = residuals(deep + appearance, blocks, affine=False)
+        decoder = [
+            *up(deep + 2 * appearance, first, affine=False),
+            *ups(width, downsamples - 1, affine=False, widest=MAX_CHANNELS),
+        ]
+        super().__init__(*encoder, *trunk, *decoder)
+        self.deepest = (len(encoder), len(encoder) + len(trunk))
+        """Before which layers the look enters at the lowest resolution."""
+
+    def forward(self, condition: Tensor, look: Tensor | None = None, deep: Tensor | None = None) -> Tensor:
+        """Condition (N, S, H, W), and the look at this resolution and at the lowest, to features (N, width, H, W)."""
+        x = beside(condition, look)
+        for place, layer in enumerate(self):
+            x = layer(beside(x, deep) if place in self.deepest else x)
+        return x
+
+
 class Enhancer(nn.Module):
     """A local network at twice the resolution of what it refines."""
 
-    def __init__(self, inputs: int, width: int, blocks: int) -> None:
+    def __init__(self, inputs: int, width: int, blocks: int, appearance: int) -> None:
         super().__init__()
-        self.condition = nn.Sequential(*stem(inputs, width, affine=False), *down(width, width * 2, affine=False))
-        self.image = nn.Sequential(*residuals(width * 2, blocks, affine=False), *up(width * 2, width, affine=False))
+        wide = width * 2 + appearance
+        self.condition = nn.Sequential(
+            *stem(inputs + appearance, width, affine=False), *down(width, width * 2, affine=False)
+        )
+        self.image = nn.Sequential(*residuals(wide, blocks, affine=False), *up(wide, width, affine=False))
 
-    def forward(self, condition: Tensor, coarse: Tensor) -> Tensor:
-        """Condition (N, S, H, W) and features (N, 2·width, H/2, W/2) from below to features (N, width, H, W)."""
-        features: Tensor = self.image(self.condition(condition) + coarse)
+    def forward(
+        self, condition: Tensor, coarse: Tensor, look: Tensor | None = None, half: Tensor | None = None
+    ) -> Tensor:
+        """Condition (N, S, H, W) and features (N, 2·width, H/2, W/2) from below to features (N, width, H, W).
+
+        ``look`` and ``half`` are the features of appearance at this resolution and at half of it.
+        """
+        features: Tensor = self.image(beside(self.condition(beside(condition, look)) + coarse, half))
         return features
+
+
+def beside(x: Tensor, look: Tensor | None) -> Tensor:
+    """Features of appearance as further channels, where there are any."""
+    return x if look is None else torch.cat((x, look), 1)
 
 
 class Pix2PixHDGenerator(Vid2VidModel):
@@ -45,6 +84,8 @@ class Pix2PixHDGenerator(Vid2VidModel):
         blocks: residual blocks of the global network.
         enhancers: local networks after the global one; each doubles the resolution.
         local_blocks: residual blocks of each enhancer.
+        appearance_channels: F, features of appearance that every step reads beside the condition; 0 for a network that
+            knows one style. The release has them with one enhancer at most; further ones read them as the first does.
 
     Raises:
         ModelError: a number is out of its range.
@@ -66,6 +107,7 @@ class Pix2PixHDGenerator(Vid2VidModel):
         blocks: int = 9,
         enhancers: int = 0,
         local_blocks: int = 3,
+        appearance_channels: int = 0,
     ) -> None:
         super().__init__()
         check_number("condition_channels", condition_channels, 1, 1024)
@@ -74,19 +116,17 @@ class Pix2PixHDGenerator(Vid2VidModel):
         check_number("blocks", blocks, 1, 32)
         check_number("enhancers", enhancers, 0, 4)
         check_number("local_blocks", local_blocks, 1, 32)
+        check_number("appearance_channels", appearance_channels, 0, 256)
         if base_channels % 2**enhancers:
             raise ModelError(f"base_channels {base_channels} cannot be halved for each of {enhancers} enhancers")
+        self.takes_appearance = appearance_channels > 0
         self.gradient_checkpointing = False
-        deep = min(base_channels * 2**downsamples, MAX_CHANNELS)
-        self.coarse = nn.Sequential(
-            *stem(condition_channels, base_channels, affine=False),
-            *downs(base_channels, downsamples, affine=False, widest=MAX_CHANNELS),
-            *residuals(deep, blocks, affine=False),
-            *ups(base_channels, downsamples, affine=False, widest=MAX_CHANNELS),
-        )
+        self.coarse = Coarse(condition_channels, base_channels, downsamples, blocks, appearance_channels)
         widths = [base_channels // 2**n for n in range(enhancers + 1)]
-        self.finer = nn.ModuleList([Enhancer(condition_channels, width, local_blocks) for width in widths[1:]])
-        self.head = nn.Sequential(*conv7(widths[-1], 3), nn.Tanh())
+        self.finer = nn.ModuleList(
+            [Enhancer(condition_channels, width, local_blocks, appearance_channels) for width in widths[1:]]
+        )
+        self.head = nn.Sequential(*conv7(widths[-1] + appearance_channels, 3), nn.Tanh())
         self.apply(initialise)
 
     @property
@@ -121,7 +161,12 @@ class Pix2PixHDGenerator(Vid2VidModel):
         return Memory((), (), started=False)
 
     def step(
-        self, memory: Memory, features: Tensor, foreground: Tensor | None = None, flow: Tensor | None = None
+        self,
+        memory: Memory,
+        features: Tensor,
+        foreground: Tensor | None = None,
+        flow: Tensor | None = None,
+        appearance: Tensor | None = None,
     ) -> tuple[Frame, Memory]:
         """The frame of one condition.
 
@@ -130,39 +175,64 @@ class Pix2PixHDGenerator(Vid2VidModel):
             features: (B, S, H, W), the encoded condition of the frame.
             foreground: must be left out; there is no foreground prior.
             flow: must be left out; nothing is warped.
+            appearance: (B, F, H, W), what every pixel's part looks like; needed exactly where there are
+                ``appearance_channels``.
 
         Returns:
             The frame, (B, 3, H, W), all of it hallucinated, and the memory.
+
+        Raises:
+            ModelError: something is given that must be left out, or the appearance is missing or of another shape.
         """
         if foreground is not None:
             raise ModelError("this generator has no foreground prior: leave the foreground mask out")
         if flow is not None:
             raise ModelError("this generator takes no flow: leave it out")
+        self._check_appearance(features, appearance)
         coarsest, *rest = pyramid(features, 1 + len(self.finer))
-        made = self._run(self.coarse, coarsest)
-        for enhancer, condition in zip(self.finer, rest, strict=True):
-            made = self._run(enhancer, condition, made)
-        image = self.head(made)
+        looks = self._looks(appearance)
+        made = self._run(self.coarse, coarsest, looks[-1 - len(rest)], looks[0])
+        for level, (enhancer, condition) in enumerate(zip(self.finer, rest, strict=True), -len(rest)):
+            made = self._run(enhancer, condition, made, looks[level], looks[level - 1])
+        image = self.head(beside(made, appearance))
         return Frame(image, image), memory
 
-    def forward(self, encoded: Encoded, memory: Memory) -> tuple[Frame, Memory]:
+    def forward(self, encoded: Encoded, memory: Memory, appearance: Tensor | None = None) -> tuple[Frame, Memory]:
         """Fold :meth:`step` over a chunk.
 
         Args:
             encoded: features (B, T, S, H, W).
             memory: from :meth:`begin`.
+            appearance: (B, T, F, H, W), where there are ``appearance_channels``.
 
         Returns:
             The rollout, a :class:`Frame` whose tensors are (B, T, ...), and the memory.
         """
         frames = []
         for t in range(encoded.features.shape[1]):
-            where, flow = (None if x is None else x[:, t] for x in (encoded.foreground, encoded.flow))
-            frame, memory = self.step(memory, encoded.features[:, t], where, flow)
+            given = (None if x is None else x[:, t] for x in (encoded.foreground, encoded.flow, appearance))
+            frame, memory = self.step(memory, encoded.features[:, t], *given)
             frames.append(frame)
         return Frame.stack(frames), memory
 
-    def _run(self, network: nn.Module, *inputs: Tensor) -> Tensor:
+    def _looks(self, appearance: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The features of appearance from the lowest resolution inside the global network to the full one."""
+        levels = 1 + len(self.finer) + self.config.downsamples
+        return (None,) * levels if appearance is None else pyramid(appearance, levels)
+
+    def _check_appearance(self, features: Tensor, appearance: Tensor | None) -> None:
+        channels = self.config.appearance_channels
+        if not channels and appearance is not None:
+            raise ModelError("this generator knows one style: leave the features of appearance out")
+        if channels and appearance is None:
+            raise ModelError(f"this generator reads {channels} features of appearance for every pixel: give them")
+        expected = (len(features), channels, *features.shape[2:])
+        if appearance is not None and tuple(appearance.shape) != expected:
+            raise ModelError(
+                f"the features of appearance are {tuple(appearance.shape)}; this condition asks for {expected}"
+            )
+
+    def _run(self, network: nn.Module, *inputs: Tensor | None) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
             made: Tensor = self._gradient_checkpointing_func(network, *inputs)
         else:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vid2vid_hub.errors import CheckpointError, ModelError
+from vid2vid_hub.hub.contents import TRAINING
 from vid2vid_hub.pipeline import Vid2VidPipeline
 from vid2vid_hub.training.parse import save_recipe
 from vid2vid_hub.training.recipe import Recipe
@@ -102,8 +104,14 @@ def load_checkpoint(run: Path) -> Checkpoint | None:
     return None
 
 
-def publish(pipeline: Vid2VidPipeline, recipe: Recipe, folder: Path) -> None:
+def publish(pipeline: Vid2VidPipeline, recipe: Recipe, training: Mapping[str, Any], folder: Path) -> None:
     """Write a pipeline's folder beside its name, and exchange it for the older one when it is whole.
+
+    Args:
+        pipeline: what has been learned.
+        recipe: what was asked for.
+        training: what came of it, as JSON values, for ``training.json``.
+        folder: where.
 
     Raises:
         CheckpointError: the disk is full or cannot be written.
@@ -114,6 +122,7 @@ def publish(pipeline: Vid2VidPipeline, recipe: Recipe, folder: Path) -> None:
             shutil.rmtree(abandoned, ignore_errors=True)
         pipeline.save_pretrained(beside)
         save_recipe(recipe, beside / "recipe.yaml")
+        (beside / TRAINING).write_text(json.dumps(training, indent=1) + "\n", encoding="utf-8")
         if folder.exists():
             folder.replace(before)
         beside.replace(folder)

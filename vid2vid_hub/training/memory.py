@@ -125,7 +125,9 @@ class _Rehearsal:
         autocast = _autocast(recipe, device)
         self.answers: Context = FullMasks if without_numbers else nullcontext
         with init_empty_weights() if without_numbers else nullcontext():
-            self.players = Players(replace(recipe, start=None), task, _Alone(torch.device(device), autocast))
+            self.players = Players(
+                replace(recipe, start=None, judges=None), task, _Alone(torch.device(device), autocast)
+            )
         if recipe.checkpointing:
             # What is computed again is computed in the same precision: the real autocast sees to that by itself.
             again = partial(checkpoint, use_reentrant=False, context_fn=lambda: (nullcontext(), autocast()))

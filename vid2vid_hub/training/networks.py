@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -77,7 +79,7 @@ def build_judges(recipe: Recipe, task: Task) -> dict[str, MultiscaleDiscriminato
         if recipe.discriminator is not None:
             judges[IMAGE] = MultiscaleDiscriminator(inputs=task.channels + made, **recipe.discriminator)
         video, region = recipe.video_discriminator, recipe.region_discriminator
-        size = {"base_channels": video.base_channels, "layers": video.layers, "scales": video.scales}
+        size = {key: value for key, value in asdict(video).items() if key not in ("strides", "frames")}
         for name in strides(recipe):
             judges[name] = MultiscaleDiscriminator(inputs=made * video.frames + 2 * (video.frames - 1), **size)
     except TypeError as error:
@@ -109,6 +111,34 @@ def continue_from(generator: Generator, start: str) -> None:
             f"{len(missing)} are missing, the first being {(wrong + missing)[0]}; give both the same settings"
         )
     generator.load_state_dict(weights, strict=False)
+
+
+def start_judges(judges: Mapping[str, MultiscaleDiscriminator], folder: str) -> None:
+    """Give discriminators the weights of those of the same names in a folder; others keep their own.
+
+    Raises:
+        RecipeError: none of them is there, or one is of other settings, and which.
+        ModelError: one cannot be loaded.
+    """
+    known = [name for name in judges if (Path(folder) / name).is_dir()]
+    if not known:
+        raise RecipeError(
+            f"there is no discriminator to start from in {folder}; it must hold one of the folders "
+            f"{', '.join(judges) or '(the recipe has no discriminators)'}"
+        )
+    for name in known:
+        theirs = MultiscaleDiscriminator.from_pretrained(str(Path(folder) / name))
+        differing = [
+            f"{key} {theirs.config[key]} there and {judges[name].config[key]} here"
+            for key in ("inputs", "base_channels", "layers", "scales", "norm")
+            if theirs.config[key] != judges[name].config[key]
+        ]
+        if differing:
+            raise RecipeError(
+                f"the discriminator {name} of {folder} is not the recipe's: {', '.join(differing)}; give both the same "
+                "settings"
+            )
+        judges[name].load_state_dict(theirs.state_dict())
 
 
 def load_first_frame(source: str, task: Task) -> Pix2PixHDGenerator:

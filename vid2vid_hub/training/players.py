@@ -15,7 +15,14 @@ from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.tasks import Task
 from vid2vid_hub.training.checkpoint import pack_optimizer, unpack_optimizer
 from vid2vid_hub.training.ema import EMA
-from vid2vid_hub.training.networks import IMAGE, Generator, build_generator, build_judges, continue_from
+from vid2vid_hub.training.networks import (
+    IMAGE,
+    Generator,
+    build_generator,
+    build_judges,
+    continue_from,
+    start_judges,
+)
 from vid2vid_hub.training.recipe import Recipe
 from vid2vid_hub.training.schedule import Stage
 
@@ -49,6 +56,8 @@ class Players:
         self._judges: dict[str, MultiscaleDiscriminator] = {
             name: self.place(judge) for name, judge in build_judges(recipe, task).items()
         }
+        if recipe.judges is not None:
+            start_judges(self._judges, recipe.judges)
         if recipe.checkpointing:
             self.bare.enable_gradient_checkpointing()
         self.judges: dict[str, Any] = {name: accelerator.prepare_model(judge) for name, judge in self._judges.items()}

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from vid2vid_hub.errors import RecipeError
 from vid2vid_hub.losses import Adversarial
+from vid2vid_hub.nn.discriminator import Norm
 
 FirstFrames = Literal["real", "generated", "zeros"]
 
@@ -105,6 +106,7 @@ class VideoDiscriminatorRecipe:
         base_channels: as in ``MultiscaleDiscriminator``.
         layers: as there.
         scales: as there.
+        norm: as there.
     """
 
     strides: int = 3
@@ -112,6 +114,7 @@ class VideoDiscriminatorRecipe:
     base_channels: int = 64
     layers: int = 3
     scales: int = 2
+    norm: Norm = "instance"
 
     def __post_init__(self) -> None:
         _check_least(0, strides=self.strides)
@@ -127,12 +130,14 @@ class RegionDiscriminatorRecipe:
         base_channels: as in ``MultiscaleDiscriminator``.
         layers: as there.
         scales: as there.
+        norm: as there.
     """
 
     size: int = 64
     base_channels: int = 64
     layers: int = 3
     scales: int = 1
+    norm: Norm = "instance"
 
     def __post_init__(self) -> None:
         _check_least(8, size=self.size)
@@ -218,6 +223,8 @@ class Recipe:
         network: "vid2vid" trains the sequential generator F, "pix2pixhd" the single-image generator whose pipeline can
             serve as ``first_frame`` of another recipe.
         start: a pipeline folder or "org/name" whose generator's scales this one starts from; null starts anew.
+        judges: a folder of discriminators, one folder each, that those of the same names here start from, such as
+            ``vid2vid-hub convert`` makes; null starts anew.
         first_frame: a pipeline folder or "org/name" with a single-image generator, saved with the trained pipeline and
             used for ``first_frames: generated``.
         forecaster: a pipeline folder or "org/name" with a trained forecaster, saved with the trained pipeline, so that
@@ -249,6 +256,7 @@ class Recipe:
     task_config: dict[str, Any] = field(default_factory=dict)
     network: Literal["vid2vid", "pix2pixhd"] = "vid2vid"
     start: str | None = None
+    judges: str | None = None
     first_frame: str | None = None
     forecaster: str | None = None
     first_frames: dict[str, float] = field(default_factory=lambda: {"real": 0.5, "zeros": 0.5})
@@ -297,6 +305,7 @@ def without_paths(recipe: Recipe) -> Recipe:
     return replace(
         recipe,
         start=bare(recipe.start),
+        judges=bare(recipe.judges),
         first_frame=bare(recipe.first_frame),
         forecaster=bare(recipe.forecaster),
         perceptual_weights=bare(recipe.perceptual_weights),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from vid2vid_hub.data.open import measured, open_clips
+from vid2vid_hub.data.open import measured, open_clips, origin
 from vid2vid_hub.errors import CheckpointError, RecipeError
 from vid2vid_hub.tasks import get_task
 from vid2vid_hub.training.checkpoint import has_checkpoints
@@ -54,7 +54,7 @@ def start_run(
     clips, held_out = (open_clips(data, split, own) for split in ("train", "val"))
     found = replace(found, task_config=measured(data) | found.task_config)
     resumes = resume and has_checkpoints(run)
-    trainer = Trainer(found, clips, run, held_out=held_out, workers=workers, resumes=resumes)
+    trainer = Trainer(found, clips, run, held_out=held_out, workers=workers, data=origin(data), resumes=resumes)
     if resumes:
         trainer.resume()
     first = trainer.accelerator.is_main_process

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 from vid2vid_hub.training.recipe import Recipe
 
-HARMLESS = ("watch", "checkpoint_minutes", "checkpointing", "perceptual_weights", "start", "forecaster")
+HARMLESS = ("watch", "checkpoint_minutes", "checkpointing", "perceptual_weights", "start", "judges", "forecaster")
 
 
 @dataclass(frozen=True)

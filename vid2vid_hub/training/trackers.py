@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
 
 from vid2vid_hub.errors import MissingExtraError, RecipeError, Vid2VidError
+from vid2vid_hub.secrets import without_secrets
 
 PROJECT = "vid2vid-hub"
 """Under which hosted trackers keep the runs; each run is called as its folder."""
@@ -61,7 +62,8 @@ def start_trackers(
         accelerator: of the training; trackers of an earlier start are ended first.
         names: any of :data:`TRACKERS`; a name given twice counts once.
         run: the run's folder.
-        recipe: as nested plain values; paths that are nobody's business must be taken out before.
+        recipe: as nested plain values; paths that are nobody's business must be taken out before. What names or holds
+            a secret is not handed on.
         step: the last step that was done, where a run is resumed.
 
     Raises:
@@ -71,7 +73,7 @@ def start_trackers(
     check_trackers(names)
     end(accelerator)
     accelerator.log_with = [_tracker(name, run, step) for name in dict.fromkeys(names)]
-    accelerator.init_trackers(PROJECT, config=flat(recipe) or None)
+    accelerator.init_trackers(PROJECT, config=flat(without_secrets(recipe)) or None)
 
 
 def log(accelerator: Accelerator, values: Mapping[str, float], step: int) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
@@ -25,6 +27,7 @@ from vid2vid_hub.errors import (
     StoppedError,
     Vid2VidError,
 )
+from vid2vid_hub.hub.training import read_training
 from vid2vid_hub.nn.frozen import FlowTeacher
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.perceptual import VGG, perceptual_network
@@ -46,6 +49,7 @@ from vid2vid_hub.training.watch import Watch
 from vid2vid_hub.types import Clip
 
 Report = Callable[["Progress"], None]
+PRECISIONS = {"no": "float32", "bf16": "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,9 @@ class Trainer:
         run: folder for checkpoints, log, samples and the pipeline.
         held_out: clips for validation and samples; may be none.
         workers: processes that read clips ahead.
-        resumes: whether :meth:`resume` will find a checkpoint: then the recipe's ``start`` need not be there any more.
+        data: what is known of the clips' origin, by name; goes into the pipeline's ``training.json``.
+        resumes: whether :meth:`resume` will find a checkpoint: then the recipe's ``start`` and ``judges`` need not be
+            there any more.
 
     Raises:
         RecipeError, TaskError, ModelError: the recipe asks for what is not there.
@@ -99,11 +105,13 @@ class Trainer:
         *,
         held_out: Sequence[ClipSource] = (),
         workers: int = 0,
+        data: Mapping[str, Any] = MappingProxyType({}),
         resumes: bool = False,
     ) -> None:
         if not sources:
             raise DatasetError("the dataset has no training clips")
-        self.recipe, self.sources, self.run, self.workers = recipe, sources, run, workers
+        self.recipe, self.sources, self.run, self.workers, self.data = recipe, sources, run, workers, dict(data)
+        self._began, self._lived = time.monotonic(), 0.0
         # Heads that a chunk does not use (the mask of a first frame) have no gradient in it, on any process.
         ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(mixed_precision=recipe.precision, kwargs_handlers=[ddp])
@@ -112,7 +120,9 @@ class Trainer:
         if recipe.first_frame is not None:
             self.first_frame = load_first_frame(recipe.first_frame, self.task).to(self.accelerator.device)
         self.forecaster = None if recipe.forecaster is None else load_forecaster(recipe.forecaster, self.task)
-        self.players = Players(replace(recipe, start=None) if resumes else recipe, self.task, self.accelerator)
+        self.players = Players(
+            replace(recipe, start=None, judges=None) if resumes else recipe, self.task, self.accelerator
+        )
         self.teacher = self._teacher()
         self.objective = Objective(
             recipe,
@@ -139,7 +149,7 @@ class Trainer:
     def introduction(self) -> str:
         """Who trains, in a line."""
         many = "1 process" if self.processes == 1 else f"{self.processes} processes"
-        precision = {"no": "float32", "bf16": "bfloat16"}[self.recipe.precision]
+        precision = PRECISIONS[self.recipe.precision]
         clips = f"{len(self.sources)} clips, {sum(source.length for source in self.sources)} frames"
         return f"{many} on {self.accelerator.device.type}, {precision}; {clips}"
 
@@ -182,7 +192,7 @@ class Trainer:
             # A folder cannot be put in the place of another at once; what is whole already is left as it is.
             if self._saved != self.position.step:
                 save_checkpoint(self.run, self.position.step, Checkpoint(tensors, state))
-            publish(self.pipeline(), without_paths(self.recipe), self.run / "pipeline")
+            publish(self.pipeline(), without_paths(self.recipe), self.described(), self.run / "pipeline")
         self._saved = self.position.step
         self.accelerator.wait_for_everyone()
 
@@ -217,7 +227,27 @@ class Trainer:
         self.place = None if kept is None else Place.unpack(kept, self.accelerator.device)
         self.position = position
         self._saved = position.step
+        self._lived = float(read_training(self.run / "pipeline").get("seconds", 0))
         return True
+
+    def described(self) -> dict[str, Any]:
+        """What this training has been so far, as JSON values: how long, on what, with which data."""
+        device = self.accelerator.device
+        named = f" {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+        return {
+            "steps": self.position.step,
+            "epochs": self.position.epoch,
+            "seconds": round(self._lived + time.monotonic() - self._began),
+            "processes": self.processes,
+            "device": device.type + named,
+            "precision": PRECISIONS[self.recipe.precision],
+            "data": {
+                **self.data,
+                "clips": len(self.sources),
+                "frames": sum(source.length for source in self.sources),
+            },
+            "version": version("vid2vid-hub"),
+        }
 
     def pipeline(self) -> Vid2VidPipeline:
         """The pipeline as it would be published now, with the averaged weights."""

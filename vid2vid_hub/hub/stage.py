@@ -1,0 +1,143 @@
+"""What of a folder is published: an allow-list of files, none of which says what is nobody else's business."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from vid2vid_hub.errors import ModelError
+from vid2vid_hub.folder import CONFIG, INDEX
+from vid2vid_hub.hub.contents import CARD, belongs
+from vid2vid_hub.secrets import find_secret
+
+PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".pickle", ".pkl", ".pt", ".pth", ".pt2", ".h5"}
+TEXTS = {".json", ".yaml", ".md"}
+MAX_TEXT = 1_000_000
+
+_START = r"(?:^|(?<=[\s\"'`(\[=,:|>]))"
+LOCAL = (
+    re.compile(_START + r"(?:file:/{1,3}|~[\w.-]*/|[A-Za-z]:[\\/]{1,2})[\w.$~\\/-]+"),
+    re.compile(_START + r"/(?:[\w.$+~@-]+(?: [\w.$+~@-]+)*/)+[\w.$+~@-]*"),
+    re.compile(_START + r"/(?:home|root|Users|tmp|mnt|media|srv|opt|var|workspace|content|kaggle|data)\b"),
+    re.compile(r"\\\\[\w.$-]+\\[\w.$\\-]+"),
+)
+"""Places on a machine: addresses of files, home folders, drives, absolute paths, shares."""
+
+COMMON = {"admin", "app", "debian", "docker", "jovyan", "nobody", "root", "runner", "ubuntu", "user", "vscode"}
+"""Names of users that say nothing of a person."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What goes to the Hub.
+
+    Attributes:
+        files: name in the repo -> file here.
+        left_out: name in the folder -> why it stays here.
+    """
+
+    files: dict[str, Path]
+    left_out: dict[str, str]
+
+
+def stage(folder: Path, made: Path | None = None, *, owner: str = "") -> Staged:
+    """Choose the files of a pipeline folder that are published, and look into all that is text.
+
+    Args:
+        folder: of a pipeline, checked before.
+        made: a folder whose files take the place of those of the same name.
+        owner: of the repo, whose name may stand anywhere.
+
+    Raises:
+        ModelError: a file tells a secret, a place on this machine or its user; says which, and in which line. Or what
+            a pipeline cannot be without is missing, or left out.
+    """
+    files, left_out = {}, {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if (why := _stays(name, path)) is not None:
+            left_out[name] = why
+        else:
+            files[name] = path
+    for path in sorted(made.rglob("*")) if made is not None else ():
+        if path.is_file():
+            files[path.relative_to(made).as_posix()] = path  # type: ignore[arg-type]  # made is there
+    for name in (INDEX, CONFIG, CARD):
+        if name not in files:
+            why = f"it is {left_out[name]}" if name in left_out else "it is not there"
+            raise ModelError(f"{folder} cannot be published without {name}, and {why}")
+    for name, path in files.items():
+        _look(name, path, owner)
+    return Staged(files, left_out)
+
+
+def _stays(name: str, path: Path) -> str | None:
+    """Why a file is not published; None where it is."""
+    if path.is_symlink():  # folders behind links are not walked into
+        return "a link"
+    if path.suffix.lower() in PICKLES:
+        return "a pickle, or could be one"
+    if not belongs(name) or not path.is_file():
+        return "no part of a pipeline"
+    return None
+
+
+def _look(name: str, path: Path, owner: str) -> None:
+    for line, text in _texts(name, path):
+        where = f"{name}, line {line}," if line else f"the header of {name}"
+        if find_secret(text) is not None:
+            raise ModelError(f"{where} holds what looks like a token or password; take it out, and change it")
+        if (found := find_place(text, owner)) is not None:
+            raise ModelError(f"{where} tells of this machine: '{found}'; take it out before it is published")
+
+
+def _texts(name: str, path: Path) -> Iterator[tuple[int, str]]:
+    """All text of a file, by line; 0 is what a safetensors file says beside its tensors."""
+    if path.suffix in TEXTS:
+        if path.stat().st_size > MAX_TEXT:
+            raise ModelError(f"{name} has more than {MAX_TEXT} bytes; nobody reads so long a text")
+        try:
+            yield from enumerate(path.read_text("utf-8").splitlines(), 1)
+        except UnicodeDecodeError as error:
+            raise ModelError(f"{name} is no text in UTF-8: {error}") from error
+    elif path.suffix == ".safetensors":
+        try:
+            with safe_open(path, "pt") as file:
+                yield 0, " ".join(f"{key} {value}" for key, value in (file.metadata() or {}).items())
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{name} is no safetensors file that can be read: {error}") from error
+    elif path.suffix == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                for key in arrays.files:
+                    _ = arrays[key]
+        except Exception as error:  # numpy and zipfile raise whatever they meet
+            raise ModelError(f"{name} holds more than plain arrays, and so perhaps a pickle: {error}") from error
+
+
+def find_place(text: str, owner: str = "") -> str | None:
+    """What in a line tells of the machine or its user: a path, or the user's name within one."""
+    for pattern in LOCAL:
+        if (match := pattern.search(text)) is not None:
+            return match[0].strip()
+    for name in _users() - {owner.lower()}:
+        own = re.escape(name)
+        if (match := re.search(rf"(?i)(?<![\w.-]){own}[\\/@]|[\\/]{own}(?![\w.-])", text)) is not None:
+            return match[0]
+    return None
+
+
+def _users() -> set[str]:
+    try:
+        names = {getpass.getuser().lower(), Path.home().name.lower()}
+    except (KeyError, OSError, RuntimeError):  # a container's user may have no name
+        return set()
+    return {name for name in names if len(name) > 2} - COMMON
