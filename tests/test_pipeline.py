@@ -560,6 +560,7 @@ def test_a_folder_holds_what_it_should(folder):
         "generator": ["vid2vid_hub", "Vid2VidGenerator"],
         "first_frame": [None, None],
         "forecaster": [None, None],
+        "appearance": [None, None],
         "task": "toy",
         "task_config": {},
         "height": HEIGHT,

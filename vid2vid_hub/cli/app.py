@@ -43,6 +43,8 @@ def main() -> None:
     A training that SIGTERM stopped says so in one sentence, too, and exits as the shell calls that signal: 143. What
     looks like a token is shown nowhere, in tracebacks neither, which therefore are printed here.
     """
+    global _debug
+    _debug = False
     with guarded():
         try:
             _refuse_secrets(sys.argv[1:])

@@ -30,6 +30,7 @@ from vid2vid_hub.errors import ModelError, Vid2VidError
 from vid2vid_hub.nn.layout import weight_files
 from vid2vid_hub.nn.stored import blank, numbers
 from vid2vid_hub.nn.strict import MAX_HEADER, MAX_JSON, read_header, read_json
+from vid2vid_hub.secrets import find_secret
 
 TransportError = cast("type[Exception]", HfHubHTTPError.__bases__[0])
 """What the Hub's library raises when nothing is answered; the HTTP library under it is not always the same."""
@@ -185,6 +186,8 @@ def look(repo: str, marker: str, **options: Any) -> Remote:
             was downloaded before.
     """
     revision, token = options.get("revision"), options.get("token")
+    if find_secret(f"{repo} {revision}"):  # names are written into the logs of every server on the way
+        raise ModelError("the name of the repo or its revision holds what looks like a token; give token=, or HF_TOKEN")
     with asking(repo, revision):
         if options.get("local_files_only"):
             return _cached(repo, marker, options)
