@@ -60,6 +60,7 @@ def render(
     *,
     fps: Fraction | float,
     first_frames: FirstFrames | None = None,
+    style: int | None = None,
     side_by_side: bool = False,
     skip: int = 0,
     report: Callable[[int], None] = lambda frames: None,
@@ -72,6 +73,7 @@ def render(
         output: an .mp4, .mkv or .mov file.
         fps: frames a second.
         first_frames: as in :meth:`Vid2VidPipeline.stream`.
+        style: as there.
         side_by_side: also write ``<output>-side-by-side`` with the condition on the left.
         skip: how many frames at the start are not written.
         report: called with the number of frames written.
@@ -87,7 +89,7 @@ def render(
         video = files.enter_context(VideoWriter(output, fps))
         pair = files.enter_context(VideoWriter(beside, fps)) if beside else None
         previews = islice(_previews(pipeline.task, shown), skip, None)
-        for frame in islice(pipeline.stream(condition=driving, first_frames=first_frames), skip, None):
+        for frame in islice(pipeline.stream(condition=driving, first_frames=first_frames, style=style), skip, None):
             video.write(frame)
             if pair is not None:
                 pair.write(np.concatenate((next(previews), frame), 1))

@@ -43,6 +43,10 @@ def generate(
         int, typer.Option(min=1, help="How many futures: the likeliest in OUTPUT, others in OUTPUT-2, OUTPUT-3, …")
     ] = 1,
     seed: Annotated[int, typer.Option(help="Of the futures after the first, which are drawn.")] = 0,
+    style: Annotated[
+        int | None,
+        typer.Option(min=0, help="Which of the looks that its model for first frames knows; the first by default."),
+    ] = None,
     setting: Annotated[
         list[str] | None, typer.Option(help="How the task extracts, as KEY=VALUE: another model, its weights, …")
     ] = None,
@@ -53,6 +57,8 @@ def generate(
 
     if samples > 1 and future is None:
         raise Vid2VidError("--samples asks for several futures; say with --future how many frames each of them has")
+    if style is not None and future is not None:
+        raise Vid2VidError("--style chooses the look of a video's first frames, and a future has none; leave one out")
     if not source.exists():  # before the model, which takes longer
         raise VideoError(f"{source} does not exist; give a video, a folder of pictures, or conditions of the task")
     pipeline = load(model, device)
@@ -87,7 +93,7 @@ def generate(
                 )
             else:
                 found = pipeline.conditions(**given, size=parse_size(size))
-                made = iter([render(pipeline, found, output, first_frames=begin, **how)])
+                made = iter([render(pipeline, found, output, first_frames=begin, style=style, **how)])
             rendered = list(made)
         except ConditionError as error:
             raise ConditionError(f"{source}, {error}") from error
