@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
@@ -220,6 +221,10 @@ def _refused(repo: str) -> Iterator[None]:
         # The Hub's own uploader, hf_xet, says RuntimeError to whatever happens on the way.
         if isinstance(error, RuntimeError) or _cause(error, _NETWORK_ERROR, ConnectionError, TimeoutError) is not None:
             raise _DroppedError(_said(_cause(error, _NETWORK_ERROR) or error)) from error
+        if (
+            _cause(error, JSONDecodeError) is not None
+        ):  # a busy server's page, before huggingface_hub looks at its status
+            raise _DroppedError("an answer that is no JSON") from error
         if isinstance(error, OSError | ValueError):
             raise ModelError(f"{repo} cannot be published: {_said(error)}") from error
         raise
