@@ -182,17 +182,20 @@ def _push(
         )
     there = {sibling.rfilename for sibling in head.siblings or ()}
     removed = sorted(name for name in there - staged.files.keys() if belongs(name))
-    commit = api.create_commit(
-        repo,
-        [
-            *(CommitOperationDelete(path_in_repo=name, is_folder=False) for name in removed),
-            *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in staged.files.items()),
-        ],
-        commit_message=message or "Upload with vid2vid-hub",
-        revision=branch,
-        create_pr=create_pr,
-        parent_commit=head.sha,
-    )
+    try:
+        commit = api.create_commit(
+            repo,
+            [
+                *(CommitOperationDelete(path_in_repo=name, is_folder=False) for name in removed),
+                *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in staged.files.items()),
+            ],
+            commit_message=message or "Upload with vid2vid-hub",
+            revision=branch,
+            create_pr=create_pr,
+            parent_commit=head.sha,
+        )
+    except JSONDecodeError as error:  # a busy server's page, read before huggingface_hub looks at its status
+        raise _DroppedError("an answer that is no JSON") from error
     return Pushed(commit, tuple(sorted(staged.files)), tuple(removed), staged.left_out)
 
 
@@ -221,10 +224,6 @@ def _refused(repo: str) -> Iterator[None]:
         # The Hub's own uploader, hf_xet, says RuntimeError to whatever happens on the way.
         if isinstance(error, RuntimeError) or _cause(error, _NETWORK_ERROR, ConnectionError, TimeoutError) is not None:
             raise _DroppedError(_said(_cause(error, _NETWORK_ERROR) or error)) from error
-        if (
-            _cause(error, JSONDecodeError) is not None
-        ):  # a busy server's page, before huggingface_hub looks at its status
-            raise _DroppedError("an answer that is no JSON") from error
         if isinstance(error, OSError | ValueError):
             raise ModelError(f"{repo} cannot be published: {_said(error)}") from error
         raise
