@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,18 @@ def write_json(path: Path, figures: dict[str, Any]) -> None:
 def is_first_process() -> bool:
     """Whether this is the only process, or the one of several that speaks."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def leave_group() -> None:
+    """Part from the other processes of a training on CPUs before this one ends.
+
+    Else gloo's threads may see another end first, and abort this one with a signal in place of its exit code.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return
+    if distributed.get_backend() == "gloo":
+        distributed.destroy_process_group()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import typer
 
 from vid2vid_hub.errors import StoppedError, Vid2VidError
 from vid2vid_hub.secrets import find_secret, guarded
-from vid2vid_hub.terminal import is_first_process
+from vid2vid_hub.terminal import is_first_process, leave_group
 
 if TYPE_CHECKING:
     from vid2vid_hub.pipeline import Vid2VidPipeline
@@ -58,6 +58,7 @@ def main() -> None:
                 traceback.print_exc()
                 sys.exit(1)
             typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            leave_group()
             sys.exit(2)
         except Exception:
             traceback.print_exc()
