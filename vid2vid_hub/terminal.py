@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from typer.core import TyperCommand
 
@@ -110,16 +110,18 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def leave_group() -> None:
-    """Part from the other processes of a training on CPUs before this one ends.
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code.
 
-    Else gloo's threads may see another end first, and abort this one with a signal in place of its exit code.
+    One of several of a training ends at once: torch's threads may still run, and the usual end of the interpreter then
+    aborts with a signal in place of the code ("terminate called without an active exception").
     """
     distributed = sys.modules.get("torch.distributed")
-    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
-        return
-    if distributed.get_backend() == "gloo":
-        distributed.destroy_process_group()
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 @contextmanager

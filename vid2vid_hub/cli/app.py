@@ -12,7 +12,7 @@ import typer
 
 from vid2vid_hub.errors import StoppedError, Vid2VidError
 from vid2vid_hub.secrets import find_secret, guarded
-from vid2vid_hub.terminal import is_first_process, leave_group
+from vid2vid_hub.terminal import is_first_process, leave
 
 if TYPE_CHECKING:
     from vid2vid_hub.pipeline import Vid2VidPipeline
@@ -52,14 +52,13 @@ def main() -> None:
         except StoppedError as stop:
             if is_first_process():
                 typer.echo(str(stop), err=True)
-            sys.exit(128 + signal.SIGTERM)
+            leave(128 + signal.SIGTERM)
         except Vid2VidError as error:
             if _debug:
                 traceback.print_exc()
                 sys.exit(1)
             typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-            leave_group()
-            sys.exit(2)
+            leave(2)
         except Exception:
             traceback.print_exc()
             sys.exit(1)
