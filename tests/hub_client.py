@@ -45,6 +45,21 @@ for line in sys.stdin:
     talk.flush()
 """
 
+COMMAND = """
+import contextlib, io, sys
+from vid2vid_hub.cli import main
+sys.argv = ["vid2vid-hub", *given["arguments"]]
+out, err = io.StringIO(), io.StringIO()
+code = 0
+with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code or 0
+answer = [code, out.getvalue(), err.getvalue()]
+"""
+"""Runs a command line of ours, ``arguments``; answers with its exit status, and what it said on both streams."""
+
 
 @dataclass
 class Said:

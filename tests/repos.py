@@ -247,6 +247,7 @@ def coded(canary: Path) -> list[Bad]:
 
     index = {
         "a class in a script": ("pipeline.py", {"_class_name": ["pipeline", "Vid2VidPipeline"]}, "expected Vid2Vid"),
+        "a pipeline's base": ("pipeline.py", {"_class_name": "SavedPipeline"}, "expected Vid2VidPipeline"),
         "a network in a script": ("generator/net.py", {"generator": ["net", "Net"]}, "as its generator"),
         "a network in a module": ("x.py", {"generator": ["antigravity", "x"]}, "'antigravity', 'x'] as its generator"),
         "a function as a network": ("x.py", {"generator": ["os", "system"]}, "as its generator"),
@@ -362,6 +363,7 @@ def unsettled() -> list[Bad]:
         "format 0": ({"format_version": 0}, "0 for format_version"),
         "format as text": ({"format_version": "1"}, "'1' for format_version"),
         "another type of model": ({"model_type": "llama"}, "llama for model_type"),
+        "another task": ({"task": "seg2street"}, "its model_index.json says toy, its config.json seg2street"),
         "a word too many at the root": ({"auto_map": {"AutoModel": "x.X"}}, "for auto_map"),
     }
     return [

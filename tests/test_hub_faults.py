@@ -163,7 +163,11 @@ def test_a_server_that_will_not(loading, kind, code):
 
 @pytest.mark.parametrize("kind", ["revision", "index", "weights"])
 def test_not_found_in_between(loading, kind):
-    loading(Fault(READ[kind], status(404, "Entry not found", X_Error_Code="EntryNotFound")))
+    fault = Fault(READ[kind], status(404, "Entry not found", X_Error_Code="EntryNotFound"))
+    said = loading(fault)
+    assert fault.happened == 1
+    assert is_sentence(said)
+    assert "is incomplete" in said.sentence
 
 
 @pytest.mark.parametrize("kind", FILES)

@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hub_client import Client
+from tests.hub_client import COMMAND, Client
 from tests.hub_faults import Fault, faulty, status
 from tests.hub_server import serving
 from vid2vid_hub import Vid2VidGenerator, Vid2VidPipeline
@@ -214,10 +214,9 @@ def push(folder, repo, **options):
     from vid2vid_hub import Vid2VidPipeline
     Vid2VidPipeline.from_pretrained(folder).push_to_hub(repo, **options)
 """
-COMMAND = """
-import contextlib, io, sys
+BREAKABLE = """
 import typer
-from vid2vid_hub.cli import app, main
+from vid2vid_hub.cli import app
 if "broken" not in [one.name for one in app.registered_commands]:
     @app.command("broken")
     def broken(how: str) -> None:
@@ -240,15 +239,6 @@ if "broken" not in [one.name for one in app.registered_commands]:
             one = threading.Thread(target=lambda: print(secret, file=sys.stderr))
             one.start()
             one.join()
-sys.argv = ["vid2vid-hub", *given["arguments"]]
-out, err = io.StringIO(), io.StringIO()
-code = 0
-with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-    try:
-        main()
-    except SystemExit as end:
-        code = end.code or 0
-answer = [code, out.getvalue(), err.getvalue()]
 """
 ECHO = "who are you, {authorization}?"
 ENDPOINTS = {
@@ -351,6 +341,7 @@ class TestScenarios:
     def test_a_token_in_the_place_of_something_else(self, world, silent, folder, call):
         _, client, _ = world
         said = client.run(LIBRARY + call, folder=str(folder))
+        assert said.error == "ModelError", said.answer
         silent(said.sentence.replace("'folder'", ""), said.trace.replace("'folder'", ""))
 
     @pytest.mark.parametrize(
@@ -395,7 +386,7 @@ class TestScenarios:
         given = {"FOLDER": str(folder), "LABELS": str(toy_videos / "c.mkv"), "TOKEN": hub.token}
         fault = Fault(r"POST /api/models/org/debugged/commit", status(403, ECHO), None)
         with faulty(hub, fault):
-            _, out, err = client.do(COMMAND, arguments=[given.get(one, one) for one in arguments])
+            _, out, err = client.do(BREAKABLE + COMMAND, arguments=[given.get(one, one) for one in arguments])
         silent(out, err)
         if "broken" in arguments:
             assert "***" in out + err

@@ -64,7 +64,7 @@ def check(
     index = read_json(folder / INDEX, f"{source}/{INDEX}")
     networks = check_index(index, kind, source, given)
     if (folder / CONFIG).exists():
-        check_format(read_json(folder / CONFIG, f"{source}/{CONFIG}"), source)
+        check_format(read_json(folder / CONFIG, f"{source}/{CONFIG}"), index["task"], source)
     if (folder / CODE).exists():
         raise ModelError(
             f"{source} holds {CODE}, which diffusers takes for code of its own; there is no code in a pipeline folder"
@@ -124,11 +124,16 @@ def no_pipeline(source: str, names: Collection[str]) -> ModelError:
     return ModelError(f"{source} is not a pipeline folder: it has no {INDEX}{hint}")
 
 
-def check_format(config: Mapping[str, Any], source: str) -> None:
+def check_format(config: Mapping[str, Any], task: str, source: str) -> None:
     """Look at the root ``config.json``, which says how the folder is to be read.
 
+    Args:
+        config: what it holds.
+        task: of the index.
+        source: folder or repo, for messages.
+
     Raises:
-        ModelError: it is of a newer format, or of something else.
+        ModelError: it is of a newer format, of something else, or of another task.
     """
     version = config.get("format_version")
     if type(version) is int and version > FORMAT and config.get("model_type") == MODEL_TYPE:
@@ -141,6 +146,11 @@ def check_format(config: Mapping[str, Any], source: str) -> None:
         raise ModelError(
             f"{source}/{CONFIG} is of no pipeline: it says {shown(config.get(wrong[0]))} for {shown(wrong[0])}; "
             "expected model_type, task and format_version as vid2vid-hub writes them"
+        )
+    if config.get("task", task) != task:
+        raise ModelError(
+            f"{source} is of two tasks: its {INDEX} says {shown(task)}, its {CONFIG} {shown(config['task'])}; "
+            "write the same into both"
         )
 
 
@@ -161,7 +171,7 @@ def check_index(index: Mapping[str, Any], kind: type, source: Any, given: Collec
         TaskError: its task is not installed.
     """
     found, ours = index.get("_class_name"), [one.__name__ for one in kind.__mro__]
-    if found not in ours[: ours.index("DiffusionPipeline")]:
+    if found not in ours[: ours.index("Vid2VidPipeline") + 1]:
         raise ModelError(f"{source} holds a pipeline of class {shown(found)}; expected {kind.__name__}")
     for name, allowed in COMPONENTS.items():
         component = index.get(name, "nothing" if name == "generator" else NONE)
@@ -196,6 +206,6 @@ def starter(name: str) -> Path:
     """
     here = Path(__file__).resolve().parent
     for folder in (here / "starters" / name, here.parent / "pipelines" / name):
-        if (folder / "model_index.json").is_file():
+        if (folder / INDEX).is_file():
             return folder
     raise ModelError(f"this installation comes with no starter '{name}'")

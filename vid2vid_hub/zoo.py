@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -14,11 +13,10 @@ from typing import Any
 
 from vid2vid_hub.errors import ModelError, Vid2VidError
 from vid2vid_hub.folder import COMPONENTS, CONFIG, INDEX, NONE, check_folder
+from vid2vid_hub.hub.contents import MEASURES, RECIPE
 from vid2vid_hub.nn.layout import variants, weight_files
-from vid2vid_hub.nn.strict import read_header, read_json, shown
+from vid2vid_hub.nn.strict import read_header, read_json, shown, total
 from vid2vid_hub.tasks import list_tasks
-
-RECIPE = "recipe.yaml"
 
 DEPTH = 4
 """How far below the root folders are looked for: ROOT/runs/street/pipeline is three down."""
@@ -143,8 +141,7 @@ def _parameters(network: Path) -> int:
     there = variants(names)
     variant = None if None in there or not there else min(filter(None, there))
     files = weight_files(names, variant, network.name).files
-    headers = (read_header(network / name, f"{network.name}/{name}") for name in files)
-    return sum(math.prod(tensor.shape) for header in headers for tensor in header.values())
+    return total(read_header(network / name, f"{network.name}/{name}") for name in files)
 
 
 def _to_be_trained(entry: Entry) -> Entry:
@@ -165,7 +162,7 @@ def _to_be_trained(entry: Entry) -> Entry:
 
 def _measures(folder: Path) -> dict[str, float]:
     """The model's own figures in the newest measurement of each kind, if they are of the weights that are there."""
-    if not (folder / "measures.json").is_file():
+    if not (folder / MEASURES).is_file():
         return {}
     from vid2vid_hub.hub.measures import read_measures  # with PyTorch: it looks at the weights
 

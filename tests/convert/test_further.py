@@ -12,10 +12,9 @@ from tests.convert.test_names import randomised
 from tests.convert.writer import released_image, released_judge, save, save_scales
 from vid2vid_hub import Vid2VidPipeline
 from vid2vid_hub.convert import convert
-from vid2vid_hub.convert.recipe import IMAGE, REGION, video
 from vid2vid_hub.data.toy import ToyShapes
 from vid2vid_hub.errors import RecipeError
-from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
+from vid2vid_hub.nn.discriminator import IMAGE, REGION, MultiscaleDiscriminator, video_judge
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.training import networks
@@ -52,7 +51,7 @@ def players(recipe) -> Players:
 
 def test_the_recipe_is_that_of_the_converted_networks(converted):
     recipe = load_recipe(converted.training)
-    assert set(networks.build_judges(recipe, ToyShapes())) == {IMAGE, REGION, video(1), video(3)}
+    assert set(networks.build_judges(recipe, ToyShapes())) == {IMAGE, REGION, video_judge(1), video_judge(3)}
     found = players(recipe)
     start = Vid2VidPipeline.from_pretrained(converted.folder).generator
     assert all(torch.equal(found.bare.state_dict()[key], t) for key, t in start.state_dict().items())
@@ -60,10 +59,6 @@ def test_the_recipe_is_that_of_the_converted_networks(converted):
         theirs = MultiscaleDiscriminator.from_pretrained(str(converted.training / name))
         assert all(torch.equal(judge.state_dict()[key], t) for key, t in theirs.state_dict().items()), name
         assert theirs.config.norm == "batch"
-
-
-def test_names_of_discriminators_are_the_trainer_s():
-    assert (IMAGE, REGION, video(9)) == (networks.IMAGE, networks.REGION, networks.video_judge(9))
 
 
 def test_a_training_goes_on(converted, toy_data, tmp_path):
@@ -100,7 +95,7 @@ def test_a_folder_without_discriminators_is_refused(converted):
 
 def test_those_that_are_not_there_start_anew(converted):
     recipe = load_recipe(converted.training, {"video_discriminator.strides": "3"})
-    assert set(players(recipe)._judges) == {IMAGE, REGION, video(1), video(3), video(9)}
+    assert set(players(recipe)._judges) == {IMAGE, REGION, video_judge(1), video_judge(3), video_judge(9)}
 
 
 def test_pix2pixhd_goes_on_too(tmp_path, toy_data):

@@ -326,7 +326,7 @@ def test_an_old_torch_opens_nothing(version):
 
 @pytest.mark.parametrize("version", ["2.10.0", "2.13.0+cpu", "3.0.0a0"])
 def test_a_newer_torch_may(version):
-    check_torch(version)
+    assert check_torch(version) is None
 
 
 def test_the_child_does_not_know_the_package():

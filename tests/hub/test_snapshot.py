@@ -270,10 +270,12 @@ def test_options_that_are_not_taken(client: Client, hub: Hub, code: str, options
 
 
 def test_options_of_others_that_ask_for_nothing_are_taken(client: Client, tmp_path: Path) -> None:
-    load(client, "org/toy", tmp_path, trust_remote_code=False, custom_pipeline=None, use_safetensors=None)
+    plain = load(client, "org/toy", tmp_path)
+    idle = {"trust_remote_code": False, "custom_pipeline": None, "use_safetensors": None}
+    assert load(client, "org/toy", tmp_path, **idle) == plain
 
 
 @pytest.mark.parametrize("name", ["dance-starter", "face-starter", "future-starter", "street-starter"])
 def test_our_own_pipelines_name_no_places(name: str) -> None:
     index = json.loads((Path(__file__).parents[2] / "pipelines" / name / "model_index.json").read_text())
-    check_places(index["task_config"], name)
+    assert check_places(index["task_config"], name) is None

@@ -7,10 +7,10 @@ import re
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.nn.plain import Layers, pooled
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.types import Encoded, Frame, Memory
@@ -62,42 +62,26 @@ def test_released_weights_fit_one_to_one_and_in_order(shared, name, options):
 def as_released(weights, picture, downsamples, blocks, enhancers, local_blocks):
     """B.5 once more, in plain functions over the released names of the weights."""
 
-    def norm_relu(x):
-        return F.instance_norm(x).relu()
-
-    def conv(x, key, border=0, function=F.conv2d, **options):
-        x = F.pad(x, (border,) * 4, "reflect") if border else x
-        return function(x, weights[f"{key}.weight"], weights[f"{key}.bias"], **options)
-
-    def residual(x, key):
-        inner = norm_relu(conv(x, f"{key}.conv_block.1", 1))
-        return x + F.instance_norm(conv(inner, f"{key}.conv_block.5", 1))
-
-    def down(x, key):
-        return norm_relu(conv(x, key, stride=2, padding=1))
-
-    def up(x, key):
-        return norm_relu(conv(x, key, function=F.conv_transpose2d, stride=2, padding=1, output_padding=1))
-
+    layers = Layers(weights)
     pictures = [picture]
     for _ in range(enhancers):
-        pictures.insert(0, F.avg_pool2d(pictures[0], 3, 2, 1, count_include_pad=False))
-    x = norm_relu(conv(pictures[0], "model.1", 3))
+        pictures.insert(0, pooled(pictures[0]))
+    x = layers.first(pictures[0], "model.1")
     for i in range(downsamples):
-        x = down(x, f"model.{4 + 3 * i}")
+        x = layers.down(x, f"model.{4 + 3 * i}")
     middle = 4 + 3 * downsamples
     for i in range(blocks):
-        x = residual(x, f"model.{middle + i}")
+        x = layers.residual(x, f"model.{middle + i}")
     for i in range(downsamples):
-        x = up(x, f"model.{middle + blocks + 3 * i}")
+        x = layers.up(x, f"model.{middle + blocks + 3 * i}")
     last = f"model.{5 + 6 * downsamples + blocks}"
     for n, fine in enumerate(pictures[1:], 1):
-        x = x + down(norm_relu(conv(fine, f"model{n}_1.1", 3)), f"model{n}_1.4")
+        x = x + layers.down(layers.first(fine, f"model{n}_1.1"), f"model{n}_1.4")
         for i in range(local_blocks):
-            x = residual(x, f"model{n}_2.{i}")
-        x = up(x, f"model{n}_2.{local_blocks}")
+            x = layers.residual(x, f"model{n}_2.{i}")
+        x = layers.up(x, f"model{n}_2.{local_blocks}")
         last = f"model{n}_2.{local_blocks + 4}"
-    return conv(x, last, 3).tanh()
+    return layers.conv(x, last, 3).tanh()
 
 
 RESTS = [f"{place}{kind}" for place in ("", "conv_block.1.", "conv_block.5.") for kind in ("weight", "bias")]

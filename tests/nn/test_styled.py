@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 
+from tests.nn.plain import Layers, pooled
 from vid2vid_hub.convert.appearance import styled_generator
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
@@ -59,51 +59,31 @@ def released_weights(enhancers):
 def as_released(weights, x, z, enhancers):
     """B.5's words on Global_with_z and Local_with_z, in plain functions over the released names."""
 
-    def norm_relu(x):
-        return F.instance_norm(x).relu()
-
-    def conv(x, key, border=0, function=F.conv2d, **options):
-        x = F.pad(x, (border,) * 4, "reflect") if border else x
-        return function(x, weights[f"{key}.weight"], weights[f"{key}.bias"], **options)
-
-    def residual(x, key):
-        inner = norm_relu(conv(x, f"{key}.conv_block.1", 1))
-        return x + F.instance_norm(conv(inner, f"{key}.conv_block.5", 1))
-
-    def down(x, key):
-        return norm_relu(conv(x, key, stride=2, padding=1))
-
-    def up(x, key):
-        return norm_relu(conv(x, key, function=F.conv_transpose2d, stride=2, padding=1, output_padding=1))
-
-    def pooled(x, times):
-        for _ in range(times):
-            x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
-        return x
+    layers = Layers(weights)
 
     def with_z(x, times):
         return torch.cat((x, pooled(z, times)), 1)
 
     # z beside the input; pooled d times before the residual blocks and again after them.
-    y = norm_relu(conv(with_z(pooled(x, enhancers), enhancers), "model_downsample.1", 3))
+    y = layers.first(with_z(pooled(x, enhancers), enhancers), "model_downsample.1")
     for i in range(DOWNS):
-        y = down(y, f"model_downsample.{4 + 3 * i}")
+        y = layers.down(y, f"model_downsample.{4 + 3 * i}")
     y = with_z(y, enhancers + DOWNS)
     for i in range(BLOCKS):
-        y = residual(y, f"model_resnet.{i}")
+        y = layers.residual(y, f"model_resnet.{i}")
     y = with_z(y, enhancers + DOWNS)
     for i in range(DOWNS):
-        y = up(y, f"model_upsample.{3 * i}")
+        y = layers.up(y, f"model_upsample.{3 * i}")
     # An enhancer sees input and z at its size; its blocks run on (down + global) beside z pooled once more.
     for n in range(1, enhancers + 1):
         here = enhancers - n
-        local = down(norm_relu(conv(with_z(pooled(x, here), here), f"model{n}_1.1", 3)), f"model{n}_1.4")
+        local = layers.down(layers.first(with_z(pooled(x, here), here), f"model{n}_1.1"), f"model{n}_1.4")
         y = with_z(local + y, here + 1)
         for i in range(LOCAL):
-            y = residual(y, f"model{n}_2.{i}")
-        y = up(y, f"model{n}_2.{LOCAL}")
+            y = layers.residual(y, f"model{n}_2.{i}")
+        y = layers.up(y, f"model{n}_2.{LOCAL}")
     # And z at full size before the last convolution.
-    return conv(with_z(y, 0), "model_final.1" if enhancers else "model_upsample_conv.1", 3).tanh()
+    return layers.conv(with_z(y, 0), "model_final.1" if enhancers else "model_upsample_conv.1", 3).tanh()
 
 
 @pytest.mark.parametrize("enhancers", [0, 1, 2])

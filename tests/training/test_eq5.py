@@ -15,14 +15,14 @@ from tests.training.walks import cut
 from vid2vid_hub import losses
 from vid2vid_hub.data.clips import collate
 from vid2vid_hub.data.toy import ToyShapes, ToyWorld
-from vid2vid_hub.nn.discriminator import Judged, MultiscaleDiscriminator
+from vid2vid_hub.nn.discriminator import IMAGE, REGION, Judged, MultiscaleDiscriminator
 from vid2vid_hub.nn.frozen import DISFlow
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.ops.crop import crop
 from vid2vid_hub.ops.windows import temporal_windows
 from vid2vid_hub.training.chunk import Chunk, Past, Walk
-from vid2vid_hub.training.networks import IMAGE, REGION, Generator, build_judges, strides
+from vid2vid_hub.training.networks import Generator, build_judges, strides
 from vid2vid_hub.training.objective import Objective
 from vid2vid_hub.training.parse import parse_recipe
 from vid2vid_hub.training.recipe import LossRecipe, Recipe

@@ -12,12 +12,11 @@ import torch
 from tests.released import load, load_judge
 from tests.training.walks import cut
 from vid2vid_hub import losses
-from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
+from vid2vid_hub.nn.discriminator import IMAGE, REGION, MultiscaleDiscriminator, video_judge
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.ops.crop import crop
 from vid2vid_hub.ops.raster import instance_edges, one_hot
 from vid2vid_hub.training.chunk import Past, Walk
-from vid2vid_hub.training.networks import IMAGE, REGION, video_judge
 from vid2vid_hub.training.objective import Objective
 from vid2vid_hub.training.parse import parse_recipe
 from vid2vid_hub.types import Encoded

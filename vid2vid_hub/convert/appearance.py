@@ -7,7 +7,6 @@ has a row for every part of every training picture: its features, and the share 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vid2vid_hub.convert.names import Stretch, Weights, blocks, first_layer, halvings, in_stretches, match
+from vid2vid_hub.convert.image import finer_rows, finer_settings, matched
+from vid2vid_hub.convert.names import Stretch, Weights, blocks, first_layer, halvings, match
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.nn.appearance import MAX_LOOKS, MOST_CENTRES, AppearanceEncoder
-from vid2vid_hub.nn.image import MAX_CHANNELS, Pix2PixHDGenerator
+from vid2vid_hub.nn.image import MAX_CHANNELS
 
 LARGE = 0.5
 """Parts that cover no more than this share of the picture, times 32, say too little about their class (A.9)."""
@@ -41,9 +41,7 @@ def styled_generator(weights: Weights, what: str, problems: list[str]) -> tuple[
         ModelError: the file is of another network, or settings that follow from it are out of range.
     """
     config = settings(weights, what)
-    with torch.device("meta"):
-        network = Pix2PixHDGenerator(**config)
-    return config, match(network, weights, in_stretches(rows(config)), what, problems)
+    return config, matched(config, rows(config), weights, what, problems)
 
 
 def settings(weights: Weights, what: str) -> dict[str, Any]:
@@ -57,15 +55,12 @@ def settings(weights: Weights, what: str) -> dict[str, Any]:
             f"{what} reads {inputs} channels and has blocks of {wide} after {downsamples} halvings of {width}: "
             "it is no generator with features of appearance"
         )
-    fine = (int(found.group(1)) for key in weights if (found := re.match(r"model(\d+)_[12]\.", key)))
-    enhancers = max(fine, default=0)
     return {
         "condition_channels": inputs - appearance,
         "base_channels": width,
         "downsamples": downsamples,
         "blocks": blocks(weights, "model_resnet"),
-        "enhancers": enhancers,
-        "local_blocks": blocks(weights, "model1_2") if enhancers else 3,
+        **finer_settings(weights),
         "appearance_channels": appearance,
     }
 
@@ -77,9 +72,7 @@ def rows(config: Mapping[str, Any]) -> Iterator[Stretch]:
     yield Stretch("coarse", "model_downsample", stop=trunk)
     yield Stretch("coarse", "model_resnet", -trunk, trunk, decoder)
     yield Stretch("coarse", "model_upsample", -decoder, decoder)
-    for n in range(config["enhancers"]):
-        yield Stretch(f"finer.{n}.condition", f"model{n + 1}_1")
-        yield Stretch(f"finer.{n}.image", f"model{n + 1}_2")
+    yield from finer_rows(config["enhancers"])
     yield Stretch("head", "model_final" if config["enhancers"] else "model_upsample_conv")
 
 

@@ -15,11 +15,11 @@ from vid2vid_hub.convert.image import image_generator
 from vid2vid_hub.convert.judges import discriminator, judged_frames
 from vid2vid_hub.convert.names import refuse
 from vid2vid_hub.convert.network import Plan, with_blind_channel, with_features
-from vid2vid_hub.convert.recipe import IMAGE, REGION, video
 from vid2vid_hub.convert.task import fitting
 from vid2vid_hub.convert.video import video_generator
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.nn.appearance import AppearanceEncoder
+from vid2vid_hub.nn.discriminator import IMAGE, REGION, video_judge
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.pipeline import Vid2VidPipeline
@@ -137,7 +137,7 @@ def _judges(found: Found, held: Held, problems: list[str]) -> tuple[dict[str, Pl
                 f"{name} of {found.folder} does not go on from {first}: all must be alike, and none missing"
             )
     frames = judged[in_time[0]] if in_time else 0
-    ours = {"D": IMAGE, "D_f": REGION} | {name: video(frames**number) for number, name in enumerate(in_time)}
+    ours = {"D": IMAGE, "D_f": REGION} | {name: video_judge(frames**number) for number, name in enumerate(in_time)}
     return {ours[name]: plan for name, plan in made.items()}, frames
 
 

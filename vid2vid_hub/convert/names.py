@@ -18,7 +18,7 @@ Name = Callable[[str], str]
 """The released name of one of our tensors."""
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-"""What the released norms count and never use (architecture.md, "What decides"): dropped, and no loss if missing."""
+"""What the released norms count and never use, as they run on the frame at hand: dropped, and no loss if missing."""
 LISTED = 200
 """Names that one message lists at most."""
 

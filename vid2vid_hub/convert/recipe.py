@@ -8,19 +8,12 @@ from typing import Any
 import yaml
 
 from vid2vid_hub.convert.network import Plan
-from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
+from vid2vid_hub.nn.discriminator import IMAGE, REGION, MultiscaleDiscriminator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.pipeline import Vid2VidPipeline
 
-IMAGE, REGION = "image", "region"
-"""How the trainer calls these discriminators; see also :func:`video`."""
 SIZE = (256, 512)
 """(height, width) to train at where neither a person nor the task's recipe says it."""
-
-
-def video(stride: int) -> str:
-    """How the trainer calls the discriminator of frames so far apart."""
-    return f"video_x{stride}"
 
 
 def write_recipe(
@@ -30,7 +23,7 @@ def write_recipe(
 
     Args:
         folder: to write into.
-        judges: by the trainer's names.
+        judges: by the names in :mod:`vid2vid_hub.nn.discriminator`.
         frames: K, that D_V judges together.
         pipeline: that was converted.
         saved: where the pipeline will be.

@@ -12,8 +12,8 @@ import yaml
 
 from vid2vid_hub.data.origin import LICENCE
 from vid2vid_hub.errors import ModelError
+from vid2vid_hub.hub.contents import ABOUT
 
-FILE = "about.yaml"
 MAX_BYTES = 1_000_000
 MAX_WORDS = 20_000
 """Characters of one text."""
@@ -92,7 +92,7 @@ def read_about(folder: Path) -> About:
     Raises:
         ModelError: a key is unknown, or a value is of another kind than it should be; names both.
     """
-    path = folder / FILE
+    path = folder / ABOUT
     if not path.is_file():
         return About()
     values = dict(_checked(read_yaml(path), About, str(path)))
@@ -119,7 +119,7 @@ def write_about(about: About, folder: Path) -> None:
     if about.converted is not None:
         values["converted"] = {**asdict(about.converted), "files": dict(about.converted.files)}
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
-    (folder / FILE).write_text(text, encoding="utf-8")
+    (folder / ABOUT).write_text(text, encoding="utf-8")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -6,8 +6,7 @@ import shutil
 from pathlib import Path
 
 from vid2vid_hub.folder import CONFIG
-from vid2vid_hub.hub.contents import COMPANIONS, PREVIEW, find_sample, root_config
-from vid2vid_hub.hub.measures import FILE as MEASURES
+from vid2vid_hub.hub.contents import COMPANIONS, MEASURES, PREVIEW, find_sample, root_config
 from vid2vid_hub.hub.measures import read_measures, weights_digest, write_measures
 
 

@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from vid2vid_hub.folder import COMPONENTS, CONFIG, FORMAT, INDEX, MODEL_TYPE, NONE
+from vid2vid_hub.nn.layout import FILE, SHARDS, plain_files
+from vid2vid_hub.nn.strict import read_header, read_json, total
 
-from vid2vid_hub.errors import ModelError
-from vid2vid_hub.folder import COMPONENTS, CONFIG, FORMAT, INDEX, NONE
-from vid2vid_hub.hub.measures import weight_files
-from vid2vid_hub.nn.layout import FILE, SHARDS
-
-CARD, PREVIEW, TRAINING = "README.md", "preview.mp4", "training.json"
+CARD, PREVIEW = "README.md", "preview.mp4"
+RECIPE, ABOUT, MEASURES, TRAINING = "recipe.yaml", "about.yaml", "measures.json", "training.json"
 
 SAMPLES = (".mkv", ".mp4", ".npz", ".png")
 """How the name of ``sample.*``, a condition to try, may end."""
 
-COMPANIONS = ("recipe.yaml", "forecaster.yaml", "about.yaml", "measures.json", TRAINING, PREVIEW)
+COMPANIONS = (RECIPE, "forecaster.yaml", ABOUT, MEASURES, TRAINING, PREVIEW)
 """What lies beside the networks, but for the sample and the card."""
 
 _NETWORK = re.compile(rf"(?:{'|'.join(COMPONENTS)})/(?:{re.escape(CONFIG)}|{FILE.pattern}|{SHARDS.pattern})")
@@ -31,7 +29,12 @@ def belongs(name: str) -> bool:
     """Whether a file of this name, relative to the repo, with "/", can be part of a pipeline."""
     if "/" in name:
         return _NETWORK.fullmatch(name) is not None
-    return name in (INDEX, CONFIG, CARD, *COMPANIONS) or name in [f"sample{suffix}" for suffix in SAMPLES]
+    return name in (INDEX, CONFIG, CARD) or is_companion(name)
+
+
+def is_companion(name: str) -> bool:
+    """Whether a file of this name lies beside the networks of a pipeline and is carried with it; no card is."""
+    return name in COMPANIONS or name in [f"sample{suffix}" for suffix in SAMPLES]
 
 
 def find_sample(folder: Path) -> Path | None:
@@ -41,7 +44,7 @@ def find_sample(folder: Path) -> Path | None:
 
 def root_config(task: str) -> str:
     """The small ``config.json`` at the root, which is what the Hub counts downloads by."""
-    return json.dumps({"model_type": "vid2vid", "task": task, "format_version": FORMAT}, indent=2) + "\n"
+    return json.dumps({"model_type": MODEL_TYPE, "task": task, "format_version": FORMAT}, indent=2) + "\n"
 
 
 @dataclass(frozen=True)
@@ -58,24 +61,9 @@ def read_index(folder: Path) -> Mapping[str, Any]:
     """The ``model_index.json`` of a pipeline folder, which was checked before.
 
     Raises:
-        ModelError: it is not there, or no JSON object.
+        ModelError: it is not there, or no JSON object; see :func:`vid2vid_hub.nn.strict.read_json`.
     """
-    return read_object(folder / INDEX)
-
-
-def read_object(path: Path) -> Mapping[str, Any]:
-    """A JSON file that holds an object.
-
-    Raises:
-        ModelError: it is not there, damaged, or holds something else.
-    """
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ModelError(f"{path} holds {type(found).__name__}; expected an object")
-    return found
+    return read_json(folder / INDEX)
 
 
 def networks(folder: Path) -> list[Network]:
@@ -89,20 +77,9 @@ def networks(folder: Path) -> list[Network]:
     for name in COMPONENTS:
         if index.get(name, NONE) == NONE:
             continue
-        count, kinds = 0, set()
-        for path in weight_files(folder / name):
-            try:
-                with safe_open(path, "pt") as file:
-                    for key in file.keys():  # noqa: SIM118  (no mapping)
-                        tensor = file.get_slice(key)
-                        kinds.add(_PRECISION.get(tensor.get_dtype(), tensor.get_dtype()))
-                        size = 1
-                        for side in tensor.get_shape():
-                            size *= side
-                        count += size
-            except (OSError, SafetensorError) as error:
-                raise ModelError(f"{path} is no safetensors file that can be read: {error}") from error
-        found.append(Network(name, str(index[name][1]), count, " and ".join(sorted(kinds)) or "nothing"))
+        headers = [read_header(path) for path in plain_files(folder / name)]
+        kinds = {_PRECISION.get(tensor.dtype, tensor.dtype) for header in headers for tensor in header.values()}
+        found.append(Network(name, str(index[name][1]), total(headers), " and ".join(sorted(kinds)) or "nothing"))
     return found
 
 

@@ -11,11 +11,8 @@ from safetensors.torch import save_file
 
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.folder import COMPONENTS
-from vid2vid_hub.hub.contents import read_object
-from vid2vid_hub.hub.measures import weight_files
-
-STEM = "diffusion_pytorch_model"
-INDEX = f"{STEM}.safetensors.index.json"
+from vid2vid_hub.nn.layout import LIST, STEM, plain_files
+from vid2vid_hub.nn.strict import read_json
 
 
 def write_half(folder: Path, output: Path) -> None:
@@ -29,12 +26,11 @@ def write_half(folder: Path, output: Path) -> None:
         ModelError: a weight is too large for half precision, a file cannot be read or written.
     """
     for network in COMPONENTS:
-        files = list(weight_files(folder / network)) if (folder / network).is_dir() else []
-        for path in files:
+        for path in plain_files(folder / network):
             (output / network).mkdir(parents=True, exist_ok=True)
             _halve(path, output / network / _named(path.name))
-        if (folder / network / INDEX).is_file():
-            _reindex(folder / network / INDEX, output / network / f"{STEM}.safetensors.index.fp16.json")
+        if (shards := folder / network / f"{LIST}.json").is_file():
+            _reindex(shards, output / network / f"{LIST}.fp16.json")
 
 
 def _named(name: str) -> str:
@@ -59,7 +55,7 @@ def _halve(path: Path, output: Path) -> None:
 
 
 def _reindex(path: Path, output: Path) -> None:
-    index = dict(read_object(path))
+    index = read_json(path)
     places = index.get("weight_map")
     if not isinstance(places, dict):
         raise ModelError(f"{path} does not say where its weights are")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.folder import COMPONENTS
-from vid2vid_hub.nn.layout import FILE as FILE_NAME
+from vid2vid_hub.hub.contents import MEASURES
+from vid2vid_hub.nn.layout import plain_files
 
-FILE = "measures.json"
 FORMAT = 1
 
 
@@ -100,9 +99,7 @@ def weights_digest(folder: Path) -> str:
     """
     whole = hashlib.sha256()
     for network in COMPONENTS:
-        if not (folder / network).is_dir():
-            continue
-        where = {key: path for path in weight_files(folder / network) for key in _keys(path)}
+        where = {key: path for path in plain_files(folder / network) for key in _keys(path)}
         for key in sorted(where):
             with safe_open(where[key], "pt") as file:
                 tensor = file.get_tensor(key)
@@ -111,12 +108,6 @@ def weights_digest(folder: Path) -> str:
             whole.update(f"{network}/{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             whole.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return whole.hexdigest()
-
-
-def weight_files(network: Path) -> Iterator[Path]:
-    """The files of a network's weights without a variant, in order: those that were measured."""
-    named = ((path, FILE_NAME.fullmatch(path.name)) for path in sorted(network.glob("*.safetensors")))
-    return (path for path, match in named if match is not None and match[1] is None)
 
 
 def read_measures(folder: Path, *, current: bool = True) -> list[Measurement]:
@@ -129,7 +120,7 @@ def read_measures(folder: Path, *, current: bool = True) -> list[Measurement]:
     Raises:
         ModelError: ``measures.json`` is damaged, or of another format.
     """
-    path = folder / FILE
+    path = folder / MEASURES
     if not path.is_file():
         return []
     try:
@@ -162,14 +153,14 @@ def write_measures(folder: Path, measurements: list[Measurement]) -> None:
     Raises:
         ModelError: the folder cannot be written.
     """
-    beside = folder / f".{FILE}.part"
+    beside = folder / f".{MEASURES}.part"
     content = {"format": FORMAT, "measurements": [asdict(one) for one in measurements]}
     try:
         beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        beside.replace(folder / FILE)
+        beside.replace(folder / MEASURES)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise ModelError(f"{folder / FILE} cannot be written: {error}") from error
+        raise ModelError(f"{folder / MEASURES} cannot be written: {error}") from error
 
 
 def _keys(path: Path) -> list[str]:

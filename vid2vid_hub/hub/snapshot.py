@@ -10,7 +10,7 @@ from typing import Any
 
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.folder import CONFIG, INDEX, check_format, check_index, network_class, no_pipeline, variant_of_each
-from vid2vid_hub.hub.contents import CARD, belongs
+from vid2vid_hub.hub.contents import is_companion
 from vid2vid_hub.nn.remote import Remote, look, network_files
 from vid2vid_hub.nn.strict import MAX_JSON, shown
 
@@ -59,14 +59,14 @@ def _wanted(held: Remote, kind: type, variant: str | None, given: Collection[str
     networks = check_index(index, kind, held.repo, given)
     yield INDEX
     if CONFIG in held.files:
-        check_format(held.json(CONFIG), held.repo)
+        check_format(held.json(CONFIG), index["task"], held.repo)
     check_places(index.get("task_config"), held.repo)
     wanted = [name for name in networks if name not in given]
     own = variant_of_each({name: held.inside(f"{name}/") for name in wanted}, variant, held.repo)
     for name in wanted:
         yield from network_files(held, f"{name}/", network_class(networks[name]), own[name])
     for name, listed in held.files.items():
-        if belongs(name) and "/" not in name and name not in (INDEX, CONFIG, CARD):
+        if is_companion(name):
             most = MAX_JSON if name.endswith(TEXTS) else MAX_SHOWN
             if (listed.size or 0) <= most:
                 yield name

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vid2vid_hub.hub.about import HUB_ID, read_yaml
-from vid2vid_hub.hub.contents import TRAINING, read_object
+from vid2vid_hub.hub.contents import RECIPE, TRAINING
 from vid2vid_hub.hub.escape import code, table, words
+from vid2vid_hub.nn.strict import read_json
 
 JUDGES = {
     "discriminator": "single frames",
@@ -23,10 +24,10 @@ def read_training(folder: Path) -> Mapping[str, Any]:
     Raises:
         ModelError: ``training.json`` is damaged.
     """
-    return read_object(folder / TRAINING) if (folder / TRAINING).is_file() else {}
+    return read_json(folder / TRAINING) if (folder / TRAINING).is_file() else {}
 
 
-def read_recipe(folder: Path, name: str = "recipe.yaml") -> Mapping[str, Any]:
+def read_recipe(folder: Path, name: str = RECIPE) -> Mapping[str, Any]:
     """A recipe as plain values; nothing where there is none.
 
     Raises:
@@ -41,7 +42,7 @@ def base_model(recipe: Mapping[str, Any]) -> str | None:
     return start if isinstance(start, str) and HUB_ID.fullmatch(start) else None
 
 
-def told(recipe: Mapping[str, Any], training: Mapping[str, Any], file: str = "recipe.yaml") -> Iterator[str]:
+def told(recipe: Mapping[str, Any], training: Mapping[str, Any], file: str = RECIPE) -> Iterator[str]:
     """A recipe in paragraphs of Markdown."""
     yield " ".join(_lead(recipe, training, file))
     rows = [_stage(stage) for stage in recipe.get("stages") or [] if isinstance(stage, Mapping)]

@@ -17,8 +17,15 @@ Norm = Literal["instance", "batch"]
 Judged = list[list[Tensor]]
 """What is said of one set of pictures: per scale the feature maps, the verdict last."""
 
+IMAGE, REGION = "image", "region"
+"""What D_I and the discriminator of regions are called where several judge; see also :func:`video_judge`."""
 MAX_CHANNELS = 512
 MAX_FIRST_CHANNELS = 64
+
+
+def video_judge(stride: int) -> str:
+    """What D_V is called that judges frames so far apart."""
+    return f"video_x{stride}"
 
 
 class PatchDiscriminator(nn.Module):

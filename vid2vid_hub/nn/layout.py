@@ -15,8 +15,9 @@ from vid2vid_hub.errors import ModelError
 from vid2vid_hub.nn.strict import CONVERT, some
 
 STEM = "diffusion_pytorch_model"
+LIST = f"{STEM}.safetensors.index"
 FILE = re.compile(rf"{STEM}(?:\.([A-Za-z0-9_]+))?(?:-([0-9]{{5}})-of-([0-9]{{5}}))?\.safetensors")
-SHARDS = re.compile(rf"{STEM}\.safetensors\.index(?:\.([A-Za-z0-9_]+))?\.json")
+SHARDS = re.compile(rf"{re.escape(LIST)}(?:\.([A-Za-z0-9_]+))?\.json")
 
 OTHERS = {
     **dict.fromkeys((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".tar"), "a pickle"),
@@ -65,6 +66,12 @@ def weight_files(names: Collection[str], variant: str | None, source: str) -> We
     if parts or shards:
         raise ModelError(f"{source} is incomplete: it holds {shards or parts[0]} without the other files of its shards")
     raise ModelError(_nothing(names, variant, source))
+
+
+def plain_files(network: Path) -> list[Path]:
+    """The files of a network's weights without a variant, in order; none where there is no such folder."""
+    named = ((path, FILE.fullmatch(path.name)) for path in sorted(network.glob("*.safetensors")))
+    return [path for path, match in named if match is not None and match[1] is None]
 
 
 def stranger(names: Collection[str]) -> str | None:

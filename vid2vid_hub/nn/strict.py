@@ -92,6 +92,11 @@ def read_header(path: Path, name: str | None = None) -> dict[str, Stored]:
     return _tensors(_parsed(header, f"the header of {name}"), size - 8 - length, name)
 
 
+def total(headers: Iterable[Mapping[str, Stored]]) -> int:
+    """How many numbers the tensors of some headers are."""
+    return sum(math.prod(tensor.shape) for header in headers for tensor in header.values())
+
+
 def shown(value: Any, most: int = 80) -> str:
     """A value that somebody else wrote, for a message: on one line, and short."""
     text = value if isinstance(value, str) and value.isidentifier() else repr(value)

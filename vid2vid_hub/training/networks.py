@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vid2vid_hub.errors import RecipeError
-from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
+from vid2vid_hub.nn.discriminator import IMAGE, REGION, MultiscaleDiscriminator, video_judge
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.nn.image import Pix2PixHDGenerator
 from vid2vid_hub.pipeline import Vid2VidPipeline
@@ -22,13 +22,7 @@ from vid2vid_hub.types import Condition
 
 Generator = Network
 
-IMAGE, REGION = "image", "region"
 IMAGE_CHANNELS = 3
-
-
-def video_judge(stride: int) -> str:
-    """The name of D_V at a temporal stride."""
-    return f"video_x{stride}"
 
 
 def strides(recipe: Recipe) -> dict[str, int]:

@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vid2vid_hub import losses
-from vid2vid_hub.nn.discriminator import Judged
+from vid2vid_hub.nn.discriminator import IMAGE, REGION, Judged
 from vid2vid_hub.nn.frozen import FlowTeacher
 from vid2vid_hub.nn.heads import FLOW_RANGE
 from vid2vid_hub.nn.perceptual import VGG
 from vid2vid_hub.ops.crop import crop
 from vid2vid_hub.ops.windows import history_length, temporal_windows
 from vid2vid_hub.training.chunk import Chunk, Past
-from vid2vid_hub.training.networks import IMAGE, REGION, strides
+from vid2vid_hub.training.networks import strides
 from vid2vid_hub.training.recipe import Recipe
 from vid2vid_hub.types import Frame
 

@@ -10,19 +10,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from vid2vid_hub.nn.discriminator import MultiscaleDiscriminator
+from vid2vid_hub.nn.discriminator import IMAGE, MultiscaleDiscriminator
 from vid2vid_hub.nn.generator import Vid2VidGenerator
 from vid2vid_hub.tasks import Task
 from vid2vid_hub.training.checkpoint import pack_optimizer, unpack_optimizer
 from vid2vid_hub.training.ema import EMA
-from vid2vid_hub.training.networks import (
-    IMAGE,
-    Generator,
-    build_generator,
-    build_judges,
-    continue_from,
-    start_judges,
-)
+from vid2vid_hub.training.networks import Generator, build_generator, build_judges, continue_from, start_judges
 from vid2vid_hub.training.recipe import Recipe
 from vid2vid_hub.training.schedule import Stage
 
