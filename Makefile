@@ -37,7 +37,7 @@ help:
 demo: $(VENV)/.installed
 	@$(BIN)/vid2vid-hub demo
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -m pytest -m "$(FAST)" $(PYTEST_FLAGS) $(if $(PYTEST_FLAGS),$(NONE_IS_FINE))
 	$(BIN)/python -m pytest -m "not ($(FAST))" $(PYTEST_FLAGS) $(NONE_IS_FINE)
 
@@ -76,6 +76,16 @@ $(VENV)/.torch: constraints/ci.txt $(VENV)/.made
 	    "Makefile says how to get the small one"; fi
 	@$(call PIP_TWICE,torch)
 	@touch $@
+
+# The app is tested in a real browser. Where none can be installed from here, those tests say so and are skipped.
+$(VENV)/.browser: $(VENV)/.made
+	@for b in chromium chromium-browser google-chrome; do command -v $$b >/dev/null && touch $@ && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing chromium, in which the app is tested"; \
+	    { apt-get install -y -qq --no-install-recommends chromium \
+	        || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }; } >/dev/null \
+	    && touch $@; \
+	else echo "no chromium is here, in which the app is tested: apt-get install chromium"; fi
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.torch
 	@echo "installing vid2vid-hub and its libraries (about a minute)"

@@ -1,4 +1,4 @@
-"""What the stand-in for the Hub answers: huggingface_hub's calls for repositories of models, one method each."""
+"""What the stand-in for the Hub answers: huggingface_hub's calls for models and Spaces, one method each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
-from tests.hub_repos import ATTRIBUTES, Blob, Repo, described, front_matter, is_large, listing
+from tests.hub_repos import ATTRIBUTES, SDKS, Blob, Repo, described, front_matter, is_large, listing, wrong_space
 from tests.hub_wire import Exchange, RefusedError, Response, as_json
 
 DATE = "2026-01-01T00:00:00.000Z"
@@ -55,6 +55,11 @@ class Answer(Exchange):
             raise RefusedError(403, None, f"You don't have the rights to write to {name}")
         return repo
 
+    def named(self, given: dict[str, Any]) -> str:
+        """What a repository is called here whose kind and name a request tells."""
+        start = {"model": "", "space": "spaces/"}[given.get("type") or "model"]
+        return f"{start}{given.get('organization') or self.role}/{given['name']}"
+
     def at(self, repo: Repo, revision: str) -> str:
         """The sha of a revision."""
         sha = repo.find(revision)
@@ -72,20 +77,25 @@ class Answer(Exchange):
     def create(self) -> Any:
         """A new repository, with the first commit that the Hub makes."""
         given = self.given()
-        name = f"{given.get('organization') or self.role}/{given['name']}"
+        kind, name = given.get("type") or "model", self.named(given)
         if self.role != "write":
-            raise RefusedError(403 if self.role else 401, None, "You don't have the rights to create a model here")
+            raise RefusedError(403 if self.role else 401, None, f"You don't have the rights to create a {kind} here")
+        if kind == "space" and given.get("sdk") not in SDKS:
+            raise RefusedError(400, None, f'"sdk" must be one of {list(SDKS)}')
         url = {"url": f"{self.hub.address}/{name}", "name": name}
         if self.hub.repo(name) is not None:
-            return as_json(url | {"error": "You already created this model repo"}, 409)
-        repo = self.hub.repos[name] = Repo(private=given.get("visibility") == "private" or bool(given.get("private")))
-        repo.commit({".gitattributes": Blob(ATTRIBUTES, False)}, "initial commit")
+            return as_json(url | {"error": f"You already created this {kind} repo"}, 409)
+        private = given.get("visibility") == "private" or bool(given.get("private"))
+        repo = self.hub.repos[name] = Repo(private, given.get("sdk"))
+        begun = {".gitattributes": ATTRIBUTES}
+        if kind == "space":
+            begun["README.md"] = f"---\ntitle: {given['name']}\nsdk: {given['sdk']}\n---\n".encode()
+        repo.commit({path: Blob(content, False) for path, content in begun.items()}, "initial commit")
         return url
 
     def delete(self) -> Any:
         """Forget a repository."""
-        given = self.given()
-        name = f"{given.get('organization') or self.role}/{given['name']}"
+        name = self.named(self.given())
         self.may(name, write=True)
         del self.hub.repos[name]
         return {}
@@ -98,7 +108,7 @@ class Answer(Exchange):
         return {"private": found.private}
 
     def info(self, repo: str, revision: str = "main") -> Any:
-        """What a repository is: ``HfApi.model_info``."""
+        """What a repository is: ``HfApi.model_info``, ``HfApi.space_info``."""
         found = self.may(repo)
         sha = self.at(found, revision)
         files = found.commits[sha].files
@@ -107,7 +117,9 @@ class Answer(Exchange):
             {"rfilename": path} | (described(blob, "blobId") if with_blobs else {}) for path, blob in files.items()
         ]
         card = front_matter(files["README.md"].content.decode())[0] if "README.md" in files else {}
-        known = {"_id": "0", "id": repo, "modelId": repo, "sha": sha, "siblings": siblings, "private": found.private}
+        name = repo.removeprefix("spaces/")
+        kind = {"modelId": name} if name == repo else {"sdk": card.get("sdk", found.sdk)}
+        known = {"_id": "0", "id": name, "sha": sha, "siblings": siblings, "private": found.private} | kind
         shown = {"pipeline_tag": card.get("pipeline_tag"), "library_name": card.get("library_name"), "cardData": card}
         return known | shown | {"tags": card.get("tags") or [], "downloads": 0, "likes": 0, "lastModified": DATE}
 
@@ -189,7 +201,10 @@ class Answer(Exchange):
 
     def validate(self) -> Any:
         """What the Hub thinks of the head of a card."""
-        head, problem = front_matter(self.given()["content"])
+        given = self.given()
+        head, problem = front_matter(given["content"])
+        if not problem and given.get("repoType") == "space":
+            problem = wrong_space(head)
         if problem:
             return as_json({"errors": [{"message": problem}], "warnings": []}, 400)
         warned = [] if head else [{"message": "empty or missing yaml metadata in repo card"}]
@@ -295,26 +310,26 @@ class Answer(Exchange):
         )
 
 
-REPO, REVISION = r"(?P<repo>[^/]+/[^/]+)", r"(?P<revision>[^/]+)"
-MODEL = f"/api/models/{REPO}"
+REPO, REVISION = r"(?P<repo>(?:spaces/)?[^/]+/[^/]+)", r"(?P<revision>[^/]+)"
+ANY = f"/api/(?:models/|(?=spaces/)){REPO}"
 ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("GET", "/api/whoami-v2", Answer.whoami),
     ("POST", "/api/repos/create", Answer.create),
     ("DELETE", "/api/repos/delete", Answer.delete),
     ("POST", "/api/validate-yaml", Answer.validate),
-    ("GET", MODEL, Answer.info),
-    ("PUT", f"{MODEL}/settings", Answer.settings),
-    ("GET", f"{MODEL}/revision/{REVISION}", Answer.info),
-    ("GET", f"{MODEL}/tree/{REVISION}(?:/(?P<path>.*))?", Answer.tree),
-    ("POST", f"{MODEL}/paths-info/{REVISION}", Answer.paths_info),
-    ("GET", f"{MODEL}/refs", Answer.refs),
-    ("GET", f"{MODEL}/commits/{REVISION}", Answer.commits),
-    ("POST", f"{MODEL}/branch/(?P<branch>[^/]+)", Answer.new_branch),
-    ("DELETE", f"{MODEL}/branch/(?P<branch>[^/]+)", Answer.drop_branch),
-    ("POST", f"{MODEL}/tag/{REVISION}", Answer.new_tag),
-    ("DELETE", f"{MODEL}/tag/(?P<tag>[^/]+)", Answer.drop_tag),
-    ("POST", f"{MODEL}/preupload/{REVISION}", Answer.preupload),
-    ("POST", f"{MODEL}/commit/{REVISION}", Answer.commit),
+    ("GET", ANY, Answer.info),
+    ("PUT", f"{ANY}/settings", Answer.settings),
+    ("GET", f"{ANY}/revision/{REVISION}", Answer.info),
+    ("GET", f"{ANY}/tree/{REVISION}(?:/(?P<path>.*))?", Answer.tree),
+    ("POST", f"{ANY}/paths-info/{REVISION}", Answer.paths_info),
+    ("GET", f"{ANY}/refs", Answer.refs),
+    ("GET", f"{ANY}/commits/{REVISION}", Answer.commits),
+    ("POST", f"{ANY}/branch/(?P<branch>[^/]+)", Answer.new_branch),
+    ("DELETE", f"{ANY}/branch/(?P<branch>[^/]+)", Answer.drop_branch),
+    ("POST", f"{ANY}/tag/{REVISION}", Answer.new_tag),
+    ("DELETE", f"{ANY}/tag/(?P<tag>[^/]+)", Answer.drop_tag),
+    ("POST", f"{ANY}/preupload/{REVISION}", Answer.preupload),
+    ("POST", f"{ANY}/commit/{REVISION}", Answer.commit),
     ("POST", rf"/{REPO}\.git/info/lfs/objects/batch", Answer.batch),
     ("POST", rf"/{REPO}\.git/info/lfs/objects/verify", Answer.verify),
     ("POST", rf"/{REPO}\.git/complete/(?P<oid>[0-9a-f]+)", Answer.complete),

@@ -18,6 +18,10 @@ LARGE_SUFFIXES = {".bin", ".ckpt", ".gz", ".npy", ".npz", ".onnx", ".pickle", ".
 ATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in sorted(LARGE_SUFFIXES)).encode()
 
 
+SDKS = ("gradio", "docker", "static")
+COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
+
+
 def git_sha1(content: bytes) -> str:
     """The name that git gives to a file of this content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -77,11 +81,13 @@ class Repo:
     """A repository: its commits, what points to them, and the large files that were sent to it.
 
     Attributes:
+        sdk: of a Space.
         objects: large files by sha256, from when they arrive, which is before the commit that shows them.
         heads: branches by name, pull requests as "refs/pr/N".
     """
 
     private: bool = False
+    sdk: str | None = None
     commits: dict[str, Commit] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -163,3 +169,16 @@ def front_matter(card: str) -> tuple[dict[str, Any], str | None]:
     except yaml.YAMLError as error:
         return {}, f"the YAML of the card cannot be read: {error}"
     return (head, None) if isinstance(head, dict) else ({}, "the YAML of the card is no mapping")
+
+
+def wrong_space(head: dict[str, Any]) -> str | None:
+    """What the Hub would not take of the head of a Space's README."""
+    if head.get("sdk") not in SDKS:
+        return f'"sdk" must be one of {list(SDKS)}'
+    for key in ("colorFrom", "colorTo"):
+        if head.get(key, "red") not in COLOURS:
+            return f'"{key}" must be one of {list(COLOURS)}'
+    for key in ("sdk_version", "python_version", "short_description"):
+        if not isinstance(head.get(key, ""), str):
+            return f'"{key}" must be a string'
+    return '"short_description" must be 60 letters at most' if len(head.get("short_description", "")) > 60 else None

@@ -1,4 +1,4 @@
-"""A stand-in for the Hub on this machine: the part of its protocol that models are published and loaded with.
+"""A stand-in for the Hub on this machine: the part of its protocol that models and Spaces come and go with.
 
 It keeps repositories in memory (:mod:`tests.hub_repos`) and answers as :mod:`tests.hub_api` says. A folder
 ``<root>/<owner>/<name>``, if a root is given, is a public repository too, whose branch ``main`` is what lies in the
@@ -29,7 +29,7 @@ class Hub(ThreadingHTTPServer):
     """The API and its storage, which listens on a port of its own.
 
     Attributes:
-        repos: by "owner/name".
+        repos: by "owner/name"; Spaces by "spaces/owner/name".
         tokens: what each login may do: "write" and "read" are members, who see private repositories; "visit" is
             somebody else.
         faults: called with every request before it is answered; see :mod:`tests.hub_faults`.
@@ -103,7 +103,7 @@ class Storage(ThreadingHTTPServer):
 
 
 class StorageAnswer(Exchange):
-    """Large files come and go by their address alone, ``/owner/name/sha256[/part]``."""
+    """Large files come and go by their address alone, ``/[spaces/]owner/name/sha256[/part]``."""
 
     server: Storage
 
@@ -116,13 +116,14 @@ class StorageAnswer(Exchange):
         """Keep or give a file."""
         if "Authorization" in self.headers:
             self.hub.leaked.append(f"{self.command} {self.path}")
-        owner, name, oid, *part = path.strip("/").split("/")
-        repo = self.hub.repos.get(f"{owner}/{name}")
-        if repo is None:
+        found = re.fullmatch(r"/(.+?)/([0-9a-f]{64})(?:/(\d+))?", path)
+        repo = self.hub.repos.get(found[1]) if found else None
+        if found is None or repo is None:
             raise RefusedError(403, None, "AccessDenied")
+        oid, part = found[2], found[3]
         if self.command == "PUT":
             if part:
-                self.hub.parts.setdefault(oid, {})[int(part[0])] = self.body
+                self.hub.parts.setdefault(oid, {})[int(part)] = self.body
             elif hashlib.sha256(self.body).hexdigest() != oid:
                 raise RefusedError(400, None, "XAmzContentSHA256Mismatch")
             else:

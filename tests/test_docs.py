@@ -30,7 +30,7 @@ Read = Callable[[str, list[Block]], str | None]
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     fill_desk(folder)
-    for name in ("pipelines", "plugins"):
+    for name in ("pipelines", "plugins", "spaces"):
         (folder / name).symlink_to(ROOT / name)
     return folder
 

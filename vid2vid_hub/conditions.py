@@ -26,13 +26,16 @@ PATIENCE = 64
 _log = logging.getLogger(__name__)
 
 
-def observe(task: Task, video: Pictures, size: tuple[int, int] | None = None) -> Iterator[Observed]:
+def observe(
+    task: Task, video: Pictures, size: tuple[int, int] | None = None, *, block: int = BLOCK
+) -> Iterator[Observed]:
     """What a task sees in real frames. What a person should know about a frame is logged as a warning, once a stretch.
 
     Args:
         task: looks.
         video: real frames.
         size: (height, width) to bring frames and condition to; None keeps the task's own.
+        block: how many frames the task is given at a time; fewer come out sooner, more are looked at faster.
 
     Raises:
         VideoError: the frames cannot be read, or are not in colour.
@@ -42,7 +45,7 @@ def observe(task: Task, video: Pictures, size: tuple[int, int] | None = None) ->
     first, found = 0, False
     waiting: list[Observed] = []
     remarks = _Remarks()
-    for seen in task.observe(_in_colour(video)):
+    for seen in task.observe(_in_colour(video, block)):
         absent = task.missing(seen.condition)
         remarks.take(first, seen, absent)
         first += len(absent)
@@ -124,8 +127,8 @@ class _Remarks:
         self._said = set(texts)
 
 
-def _in_colour(video: Pictures) -> Iterator[Tensor]:
-    for pictures in picture_blocks(video):
+def _in_colour(video: Pictures, block: int) -> Iterator[Tensor]:
+    for pictures in picture_blocks(video, block):
         if pictures.shape[1] != 3:
             raise VideoError("a video to extract from must be in colour; this one has one channel")
         yield pictures

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
@@ -40,6 +41,43 @@ class Labels:
     foreground: frozenset[int] = frozenset()
     editable: frozenset[int] = field(default_factory=frozenset)
 
+    def find(self, name: str) -> int:
+        """A class by its name, in any case, or by its id written as a number.
+
+        Raises:
+            TaskError: there is no such class; names one that is nearly called so, or all of them.
+        """
+        text = name.strip()
+        named = [(known.strip(), number) for number, known in reversed([*self.names.items()])]
+        plain = {known.casefold(): number for known, number in named}
+        ids = {str(number): number for number in self.names} | plain | dict(named)
+        number = ids.get(text, ids.get(text.casefold()))
+        if number is None:
+            near = get_close_matches(text.casefold(), plain, 1)
+            known = ", ".join(self.names.values())
+            hint = f"did you mean '{self.names[plain[near[0]]]}'?" if near else f"there are {known}"
+            raise TaskError(f"there is no class '{text}'; {hint}")
+        return number
+
+    def edits(self, names: Mapping[str, str]) -> dict[int, int]:
+        """Which classes become which others, by their ids, for :func:`vid2vid_hub.ops.edit.relabel`.
+
+        Args:
+            names: names or ids of classes -> those of what they become.
+
+        Raises:
+            TaskError: there is no such class, it may not be exchanged, or it is to become two others.
+        """
+        found: dict[int, int] = {}
+        for old, new in names.items():
+            pair = self.find(old), self.find(new)
+            for number in pair:
+                if self.editable and number not in self.editable:
+                    raise TaskError(f"the class '{self.names[number]}' may not be exchanged for another")
+            if found.setdefault(*pair) != pair[1]:
+                raise TaskError(f"the class '{self.names[pair[0]]}' cannot become two others; give it once")
+        return found
+
 
 class Task(ABC):
     """One kind of translation. Only ``name``, ``channels`` and ``encode`` are required; the rest has a plain default.
@@ -49,6 +87,8 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
+    about: ClassVar[str | None] = None
+    """What a model of this task turns into what, in a sentence for everybody."""
     recipe: ClassVar[Path | None] = None
     """The task's default ``recipe.yaml`` inside the plugin."""
     extraction: ClassVar[frozenset[str]] = frozenset()

@@ -58,6 +58,7 @@ class PoseToDance(Task):
     """
 
     name: ClassVar[str] = "pose2dance"
+    about: ClassVar[str | None] = "The poses of a body, found in your video, become a dancing person."
     recipe: ClassVar[Path | None] = Path(__file__).with_name("recipe.yaml")
     extraction: ClassVar[frozenset[str]] = frozenset(
         ("estimator", "model", "detector", "weights", "densepose", "dropout", "people", "crop", "crop_aspect")

@@ -107,9 +107,9 @@ def close_up(sights: Iterator[Sight]) -> Iterator[Sight]:
         waiting = []
 
 
-def blocks_of(sights: Iterator[Sight]) -> Iterator[list[Sight]]:
+def blocks_of(sights: Iterator[Sight], size: int = BLOCK) -> Iterator[list[Sight]]:
     """A few frames at a time."""
-    while block := list(islice(sights, BLOCK)):
+    while block := list(islice(sights, size)):
         yield block
 
 

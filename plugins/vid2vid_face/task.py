@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,6 +47,7 @@ class SketchToFace(Task):
     """
 
     name: ClassVar[str] = "sketch2face"
+    about: ClassVar[str | None] = "The sketch of a face, found in your video, becomes a talking head."
     recipe: ClassVar[Path | None] = Path(__file__).with_name("recipe.yaml")
     extraction: ClassVar[frozenset[str]] = frozenset({"estimator", "weights", "crop", "reference", "retarget"})
     released: ClassVar[Mapping[int, Mapping[str, Any]]] = {15: {}, 1: {"distance_maps": False}}
@@ -167,12 +168,16 @@ class SketchToFace(Task):
                 "sketch2face shall retarget and has no reference; use a pipeline that was trained on a prepared "
                 "dataset, give its 'reference', or set retarget to none"
             )
-        sights = follow(self._estimator().session(), _checked(blocks))
+        rest = iter(blocks)
+        head = next(rest, None)
+        if head is None:
+            return
+        sights = follow(self._estimator().session(), _checked(chain((head,), rest)))
         if self.retarget == "parts" and self.reference is not None:
             sights = to_reference(sights, self.reference)
         if self.crop:
             sights = close_up(sights)
-        for block in blocks_of(sights):
+        for block in blocks_of(sights, max(len(head), 1)):  # as many as came in: who gives one frame waits for one
             yield self._observed(block)
 
     def missing(self, condition: Condition) -> list[str | None]:

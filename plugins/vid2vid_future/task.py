@@ -36,6 +36,7 @@ class PastToFuture(SegToStreet):
     """
 
     name: ClassVar[str] = "past2future"
+    about: ClassVar[str | None] = "A street goes on after your video ends: first as label maps, then as video."
     recipe: ClassVar[Path | None] = Path(__file__).with_name("recipe.yaml")
     extraction: ClassVar[frozenset[str]] = SegToStreet.extraction | {"learns", "temperature"}
     released: ClassVar[Mapping[int, Mapping[str, Any]]] = {}

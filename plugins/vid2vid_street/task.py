@@ -46,6 +46,7 @@ class SegToStreet(Task):
     """
 
     name: ClassVar[str] = "seg2street"
+    about: ClassVar[str | None] = "Label maps of a street become its video: exchange a class, and the street changes."
     recipe: ClassVar[Path | None] = Path(__file__).with_name("recipe.yaml")
     extraction: ClassVar[frozenset[str]] = frozenset({"segmenter", "instances", "needs"})
     released: ClassVar[Mapping[int, Mapping[str, Any]]] = {

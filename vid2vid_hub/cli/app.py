@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -75,17 +74,6 @@ def _refuse_secrets(arguments: list[str]) -> None:
 
 def load(model: str, device: str | None) -> Vid2VidPipeline:
     """A pipeline by folder, starter's name or Hub id, on the best device that is there unless one is named."""
-    import torch
-    from diffusers.utils import logging
+    from vid2vid_hub.load import load_pipeline
 
-    from vid2vid_hub.folder import starter
-    from vid2vid_hub.pipeline import Vid2VidPipeline
-
-    logging.disable_progress_bar()
-    plain = "/" not in model and not Path(model).exists()
-    pipeline = Vid2VidPipeline.from_pretrained(starter(model) if plain else model)
-    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        return cast("Vid2VidPipeline", pipeline.to(device or best))
-    except (RuntimeError, AssertionError) as error:
-        raise Vid2VidError(f"the device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
+    return load_pipeline(model, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vid2vid_hub.cli.app import Device, Model, Size, app, load
-from vid2vid_hub.errors import ConditionError, Vid2VidError, VideoError
+from vid2vid_hub.errors import ConditionError, TaskError, Vid2VidError, VideoError
 from vid2vid_hub.terminal import ListsCommand, open_first_frames, parse_pairs, parse_size, parse_values, progress_bar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vid2vid_hub.tasks import Task
+    from vid2vid_hub.types import Condition
 
 
 @app.command(cls=ListsCommand)
@@ -47,6 +51,11 @@ def generate(
         int | None,
         typer.Option(min=0, help="Which of the looks that its model for first frames knows; the first by default."),
     ] = None,
+    relabel: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS=CLASS", help="Exchange a class of the labels for another; can be repeated."),
+    ] = None,
+    mark: Annotated[bool, typer.Option("--mark", help="Show on every frame, small, that it is generated.")] = False,
     setting: Annotated[
         list[str] | None, typer.Option(help="How the task extracts, as KEY=VALUE: another model, its weights, …")
     ] = None,
@@ -64,6 +73,7 @@ def generate(
     pipeline = load(model, device)
     if setting:
         pipeline.adapt(**parse_values(parse_pairs(setting)))
+    edits = _edits(pipeline.task, relabel or [])
     rate, total, given_size = _looked_at(pipeline.task, source)
     drawn = is_condition(pipeline.task, source) if condition is None else condition
     given = {"condition": source} if drawn else {"video": source}
@@ -75,15 +85,17 @@ def generate(
         how: dict[str, Any] = {
             "fps": rate if fps is None else fps,
             "side_by_side": side_by_side,
+            "mark": mark,
             "report": lambda frames: show("frames", frames, total),
         }
         try:
             begin = open_first_frames(first_frames or [])
             if future is not None:
                 total = future * samples
+                past = pipeline.past(**given, first_frames=begin, size=parse_size(size))
                 made = render_futures(
                     pipeline,
-                    pipeline.past(**given, first_frames=begin, size=parse_size(size)),
+                    replace(past, condition=edits(past.condition)),
                     output,
                     future=future,
                     samples=samples,
@@ -92,7 +104,7 @@ def generate(
                     **how,
                 )
             else:
-                found = pipeline.conditions(**given, size=parse_size(size))
+                found = map(edits, pipeline.conditions(**given, size=parse_size(size)))
                 made = iter([render(pipeline, found, output, first_frames=begin, style=style, **how)])
             rendered = list(made)
         except ConditionError as error:
@@ -107,8 +119,32 @@ def generate(
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for the videos.")] = Path("demo"),
     device: Device = None,
+    web: Annotated[bool, typer.Option("--web", help="Serve the app instead, in which all tasks can be tried.")] = False,
+    host: Annotated[str | None, typer.Option(help="Of --web: the address to serve at; 127.0.0.1 by default.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Of --web: the first free one from 7860 by default.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Of --web: a folder or Hub id to offer; can be repeated.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TASK.KEY=VALUE", help="Of --web: how a task extracts: another model, its weights, …"),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Of --web: with the limits and marks of a Space, for strangers.")
+    ] = False,
 ) -> None:
-    """Generate five seconds of street with the starter that comes with the package."""
+    """Generate five seconds of street with the starter that comes with the package; or serve the app."""
+    if web:
+        from vid2vid_hub.app import LOCAL, PUBLIC, build, launch
+
+        limits = PUBLIC if public else LOCAL
+        page = build(limits, models=model or (), settings=_by_task(setting or []), device=device)
+        launch(page, limits, server_name=host, server_port=port)
+        return
+    if host or port or model or setting or public:
+        raise Vid2VidError("--host, --port, --model, --setting and --public are of the app; add --web")
     from vid2vid_hub.folder import starter
 
     try:
@@ -119,6 +155,36 @@ def demo(
     generate(
         str(folder), folder / "sample.mkv", output / "street.mp4", side_by_side=True, condition=True, device=device
     )
+
+
+def _by_task(texts: list[str]) -> dict[str, dict[str, Any]]:
+    """TASK.KEY=VALUE texts as settings by task."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in parse_values(parse_pairs(texts)).items():
+        task, dot, key = name.partition(".")
+        if not (task and dot and key):
+            raise Vid2VidError(f"'{name}' is not a setting of a task; write TASK.KEY=VALUE")
+        found.setdefault(task, {})[key] = value
+    return found
+
+
+def _edits(task: Task, texts: list[str]) -> Callable[[Condition], Condition]:
+    """What exchanges the classes of a condition as CLASS=CLASS texts say."""
+    from vid2vid_hub.ops.edit import relabel
+
+    if not texts:
+        return lambda condition: condition
+    if task.labels is None:
+        raise TaskError(f"--relabel exchanges classes of a label map, and a condition of {task.name} has none")
+    pairs: dict[str, str] = {}
+    for text in texts:
+        old, sign, new = text.partition("=")
+        if not sign:
+            raise TaskError(f"--relabel {text} says of no class what it becomes; write CLASS=CLASS")
+        if pairs.setdefault(old, new) != new:
+            raise TaskError(f"--relabel gives '{old}' twice, for {pairs[old]} and for {new}; give it once")
+    classes, foreground = task.labels.edits(pairs), task.labels.foreground
+    return lambda condition: relabel(condition, classes, foreground)
 
 
 def _looked_at(task: Task, source: Path) -> tuple[Fraction, int | None, tuple[int, int] | None]:

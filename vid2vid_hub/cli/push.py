@@ -1,4 +1,4 @@
-"""Commands about publishing: push, card."""
+"""Commands about publishing: push, of pipelines and of Spaces, and card."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vid2vid_hub.cli.app import app, load
+from vid2vid_hub.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from vid2vid_hub.hub.send import Pushed
 
 Folder = Annotated[Path, typer.Argument(help="A pipeline folder, such as RUN/pipeline.")]
 
 
 @app.command()
 def push(
-    folder: Folder,
+    folder: Annotated[
+        Path, typer.Argument(help="A pipeline folder, such as RUN/pipeline; with --space, that of a Space.")
+    ],
     repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The repo on the Hub; made where there is none.")],
     private: Annotated[bool, typer.Option("--private", help="Make a new repo private.")] = False,
     revision: Annotated[
@@ -29,11 +34,39 @@ def push(
         bool,
         typer.Option("--i-have-the-rights", help="Publish weights that were converted from others' checkpoints."),
     ] = False,
+    space: Annotated[
+        bool, typer.Option("--space", help="Publish a Space, an app that people try, such as spaces/demo.")
+    ] = False,
+    wheel: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A wheel of this package that a Space installs instead of a release."),
+    ] = None,
 ) -> None:
-    """Publish a pipeline folder on the Hub, with a card that is written from its recipe and its measures.
+    """Publish a pipeline folder on the Hub, with a card that is written from its recipe and its measures; or a Space.
 
     Who you are is said by HF_TOKEN or by: hf auth login. After a dropped connection the same command goes on.
     """
+    if space:
+        for name, given in (("--revision", revision), ("--fp16", fp16), ("--i-have-the-rights", rights)):
+            if given:
+                raise ModelError(f"{name} is of models: a Space is built from its main branch and has no weights")
+        _push_space(folder, repo, private, message, wheel)
+    elif wheel is not None:
+        raise ModelError("--wheel is of Spaces, which install it; say --space, or leave it out")
+    else:
+        _push_model(folder, repo, private, revision, message, rights, fp16)
+
+
+def _push_space(folder: Path, repo: str, private: bool, message: str | None, wheel: Path | None) -> None:
+    from vid2vid_hub.hub.space import push_space
+
+    _tell(push_space(folder, repo, private=private or None, commit_message=message, wheel=wheel, say=_say))
+    typer.echo("the Hub builds it now; what it runs on is chosen in its settings", err=True)
+
+
+def _push_model(
+    folder: Path, repo: str, private: bool, revision: str | None, message: str | None, rights: bool, fp16: bool
+) -> None:
     from vid2vid_hub.folder import check
     from vid2vid_hub.hub.push import push_folder
     from vid2vid_hub.pipeline import Vid2VidPipeline
@@ -48,13 +81,21 @@ def push(
         rights=rights,
         fp16=fp16,
         preview=_preview(folder),
-        say=lambda text: typer.echo(text, err=True),
+        say=_say,
     )
+    _tell(done)
+
+
+def _tell(done: Pushed) -> None:
     for name, why in done.left_out.items():
         typer.echo(f"left out: {name}, {why}")
     for name in done.removed:
         typer.echo(f"removed from the repo: {name}")
     typer.echo(f"{done.url}: {len(done.files)} files, commit {done.commit.oid[:7]}")
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 @app.command()

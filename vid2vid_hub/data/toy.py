@@ -262,6 +262,7 @@ class ToyShapes(Task):
     """The drawn world as a task: five classes and their edges in, a picture of shapes over a panning ground out."""
 
     name: ClassVar[str] = "toy"
+    about: ClassVar[str | None] = "Label maps of drawn shapes become their video: a toy to try everything with."
 
     @property
     def channels(self) -> int:

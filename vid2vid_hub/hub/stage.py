@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def stage(folder: Path, made: Path | None = None, *, owner: str = "") -> Staged:
             why = f"it is {left_out[name]}" if name in left_out else "it is not there"
             raise ModelError(f"{folder} cannot be published without {name}, and {why}")
     for name, path in files.items():
-        _look(name, path, owner)
+        look(name, path, owner)
     return Staged(files, left_out)
 
 
@@ -90,18 +90,30 @@ def _stays(name: str, path: Path) -> str | None:
     return None
 
 
-def _look(name: str, path: Path, owner: str) -> None:
-    for line, text in _texts(name, path):
+def look(name: str, path: Path, owner: str, texts: Collection[str] = TEXTS, own: re.Pattern[str] | None = None) -> None:
+    """Look into what of a file is text, and for pickles within arrays.
+
+    Args:
+        name: what it is called in the repo.
+        path: where it lies.
+        owner: of the repo, whose name may stand anywhere.
+        texts: how the names of files that are text throughout end.
+        own: what looks like a place on this machine and is one where the file goes.
+
+    Raises:
+        ModelError: it tells a secret, a place on this machine or its user, and in which line; or it cannot be read.
+    """
+    for line, text in _texts(name, path, texts):
         where = f"{name}, line {line}," if line else f"the header of {name}"
         if find_secret(text) is not None:
             raise ModelError(f"{where} holds what looks like a token or password; take it out, and change it")
-        if (found := find_place(text, owner)) is not None:
+        if (found := find_place(own.sub(" ", text) if own else text, owner)) is not None:
             raise ModelError(f"{where} tells of this machine: '{found}'; take it out before it is published")
 
 
-def _texts(name: str, path: Path) -> Iterator[tuple[int, str]]:
+def _texts(name: str, path: Path, texts: Collection[str]) -> Iterator[tuple[int, str]]:
     """All text of a file, by line; 0 is what a safetensors file says beside its tensors."""
-    if path.suffix in TEXTS:
+    if path.suffix.lower() in texts:
         if path.stat().st_size > MAX_TEXT:
             raise ModelError(f"{name} has more than {MAX_TEXT} bytes; nobody reads so long a text")
         try:
