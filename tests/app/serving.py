@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import http.client
 import json
 import os
 import socket
@@ -92,6 +93,24 @@ def file_data(path: str, **more: Any) -> dict[str, Any]:
 def sentence_of(said: dict[str, Any]) -> str | None:
     """What a visitor is told of an event that failed; None where it did not."""
     return None if said["success"] else (said["output"] or {}).get("error") or "Error"
+
+
+def raw(house: Served, request: bytes) -> tuple[int, bytes]:
+    """The status of an answer to exactly these bytes, and the answer; 0 where the connection was cut."""
+    host, port = house.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as wire:
+        wire.sendall(request)
+        answer = http.client.HTTPResponse(wire)
+        try:
+            answer.begin()
+            return answer.status, answer.read(2000)
+        except (http.client.BadStatusLine, ConnectionError):
+            return 0, b""
+
+
+def line(house: Served, target: str, method: str = "GET", headers: str = "") -> bytes:
+    """A request for a path that no client would write."""
+    return f"{method} {target} HTTP/1.1\r\nHost: {house.url[7:]}\r\n{headers}Connection: close\r\n\r\n".encode()
 
 
 @contextmanager

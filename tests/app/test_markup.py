@@ -102,7 +102,7 @@ def untouched(page: Page) -> None:
     assert page.locator(made).count() == 0
 
 
-def test_words_of_a_task_are_words(browser: Browser, site: str) -> None:  # noqa: F811
+def test_words_of_a_task_are_words(browser: Browser, site: str) -> None:
     with visit(browser, site) as visited:
         page = visited.page
         page.get_by_role("tab", name="hostile", exact=True).click()
@@ -126,19 +126,21 @@ def test_words_of_a_task_are_words(browser: Browser, site: str) -> None:  # noqa
 
 
 @pytest.mark.parametrize("text", CORPUS[:6])
-def test_a_name_of_a_file_is_a_name(browser: Browser, site: str, text: str) -> None:  # noqa: F811
+def test_a_name_of_a_file_is_a_name(browser: Browser, site: str, text: str) -> None:
     with visit(browser, site) as visited:
         page = visited.page
         page.get_by_role("tab", name="hostile", exact=True).click()
         page.get_by_text("Give the condition itself").filter(visible=True).click()
         panel = page.get_by_role("tabpanel").filter(visible=True)
+        expect(panel.get_by_text("Drop File Here")).to_be_visible()
         file = {"name": text.replace("/", "") + ".mp4", "mimeType": "a/b", "buffer": b"hello"}
         panel.locator("input[type=file]").last.set_input_files(file)
         expect(page.get_by_test_id("toast-text").first).to_contain_text("The video", timeout=30_000)
         untouched(page)
 
 
-def test_errors_are_words(browser: Browser, site: str, tmp_path: Path) -> None:  # noqa: F811
+@pytest.mark.slow
+def test_errors_are_words(browser: Browser, site: str, tmp_path: Path) -> None:
     from tests.app.made import movie
 
     (tmp_path / "a.mp4").write_bytes(movie())

@@ -64,7 +64,7 @@ def url(clip: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def desk(browser: Browser, url: str) -> Iterator[Visit]:  # noqa: F811
+def desk(browser: Browser, url: str) -> Iterator[Visit]:
     with visit(browser, url) as visited:
         yield visited
         assert visited.complaints == []
@@ -121,7 +121,7 @@ def test_both_halves_show_the_same_frame(desk: Visit) -> None:
     picture(desk, "player-desk")
 
 
-def test_it_plays_and_never_drifts(browser: Browser, url: str) -> None:  # noqa: F811
+def test_it_plays_and_never_drifts(browser: Browser, url: str) -> None:
     with visit(browser, url, calm=False) as visited:
         show(visited.page)
         seen = set()
@@ -215,7 +215,7 @@ def test_side_by_side_speed_and_loop(desk: Visit) -> None:
     assert video == {"playbackRate": 0.25, "loop": False}
 
 
-def test_nothing_and_no_video_are_said_in_a_sentence(browser: Browser, url: str) -> None:  # noqa: F811
+def test_nothing_and_no_video_are_said_in_a_sentence(browser: Browser, url: str) -> None:
     with visit(browser, url) as visited:
         page = visited.page
         note = page.locator("#one .v2v-note")
@@ -249,7 +249,7 @@ def swatch(page: Page, number: int) -> str:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_legend_shows_the_colours_of_its_classes(browser: Browser, url: str, dark: bool) -> None:  # noqa: F811
+def test_a_legend_shows_the_colours_of_its_classes(browser: Browser, url: str, dark: bool) -> None:
     with visit(browser, url, dark=dark) as visited:
         page = visited.page
         expect(page.get_by_role("radio", name="road")).to_be_attached()
@@ -267,7 +267,7 @@ def test_a_legend_shows_the_colours_of_its_classes(browser: Browser, url: str, d
         assert visited.complaints == []
 
 
-def test_it_fits_a_phone_in_the_dark(browser: Browser, url: str) -> None:  # noqa: F811
+def test_it_fits_a_phone_in_the_dark(browser: Browser, url: str) -> None:
     with visit(browser, url, phone=True, dark=True) as visited:
         page = visited.page
         expect(page.locator("#one .v2v-note")).to_be_visible()

@@ -101,7 +101,7 @@ def pixels(page: Page, number: int) -> str | None:
 
 
 def test_frames_are_generated_while_the_camera_runs_and_stop_with_it(
-    browser: Browser,  # noqa: F811
+    browser: Browser,
     address: str,
     guests: Visitors,
 ) -> None:
@@ -133,7 +133,7 @@ def test_frames_are_generated_while_the_camera_runs_and_stop_with_it(
 
 
 def test_who_comes_second_is_told_so_and_gets_the_place_when_it_is_free(
-    browser: Browser,  # noqa: F811
+    browser: Browser,
     address: str,
     guests: Visitors,
 ) -> None:
@@ -148,7 +148,7 @@ def test_who_comes_second_is_told_so_and_gets_the_place_when_it_is_free(
 
 
 def test_what_goes_wrong_is_one_sentence_and_another_model_goes_on(
-    browser: Browser,  # noqa: F811
+    browser: Browser,
     address: str,
 ) -> None:
     with visit(browser, address) as visited:

@@ -77,7 +77,7 @@ class Body:
 
     async def _next(self) -> Message:
         try:
-            message: Any = await asyncio.wait_for(self._receive(), SILENCE)
+            message: Message = await asyncio.wait_for(self._receive(), SILENCE)
         except TimeoutError:
             raise RefusedError("The upload stopped arriving; try again.", 408) from None
         if message["type"] == "http.disconnect":

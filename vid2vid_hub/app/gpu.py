@@ -14,7 +14,7 @@ SECONDS_A_FRAME, SECONDS_TO_START, MOST_SECONDS = 0.1, 20, 120
 
 def duration(frames: int) -> int:
     """Seconds of a GPU to ask for, to make so many frames."""
-    return min(MOST_SECONDS, SECONDS_TO_START + round(SECONDS_A_FRAME * frames))
+    return min(MOST_SECONDS, SECONDS_TO_START + round(SECONDS_A_FRAME * max(0, frames)))
 
 
 def lent(make: Made, frames: Callable[..., int]) -> Made:

@@ -134,7 +134,7 @@ class Layout:
             self.style = gr.Slider(minimum=0, step=1, label="Style", info="0 leaves it to the seed", **facts["style"])
         with gr.Row():
             self.generate = gr.Button("Generate", variant="primary", interactive=False)
-            self.cancel = gr.Button("Cancel", interactive=False)
+            self.cancel = gr.Button("Cancel")
 
     def _condition(self) -> None:
         self.condition = Picture(
@@ -168,9 +168,7 @@ class Layout:
             buttons=["fullscreen"],
         )
         self.status = gr.Markdown(elem_classes=["status"])
-        # Shown and hidden by what holds it: an update of the player itself would lose its names of the two sides.
-        with gr.Column() as self.stage:
-            self.player = player()
+        self.player = player()
         with gr.Row():
             self.download, self.download_pair = (
                 gr.DownloadButton(label, size="sm", visible=False)

@@ -23,8 +23,8 @@ def theme() -> gr.themes.Base:
         body_text_color_subdued="*neutral_500",  # the usual 400 is too pale to read on white
         body_text_color_subdued_dark="*neutral_400",
         block_label_border_width="0px",
-        block_label_background_fill="*background_fill_primary",
-        block_label_background_fill_dark="*background_fill_primary",
+        block_label_background_fill="*block_background_fill",
+        block_label_background_fill_dark="*block_background_fill",
         block_shadow="none",
         # Edges instead of shadows: a field or a button is seen as one on white, too.
         input_border_width="1px",

@@ -30,6 +30,9 @@ from vid2vid_hub.types import Condition
 _AT_WORK: WeakValueDictionary[str, Model] = WeakValueDictionary()
 """Models by name, for the process in which ZeroGPU lends its GPU: names can be sent there, networks cannot."""
 
+SEEDS = 2**64
+"""Numbers that PyTorch takes as a seed; a larger one counts from 0 again."""
+
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 Begin = Literal["usual", "nothing", "video", "picture"]
 BEGINNINGS: Mapping[str, Begin] = {
@@ -139,7 +142,7 @@ def _draw(name: str, seen: Seen, choices: Choices, video: Path, pair: Path, limi
     pipeline = model.pipeline
     size = size_of(model, seen, limits)
     given = (edited(pipeline.task, one, choices.edits).resized(size) for one in seen.conditions())
-    random = torch.Generator().manual_seed(choices.seed) if choices.seed else None
+    random = torch.Generator().manual_seed(choices.seed % SEEDS) if choices.seed else None
     first, skip = _begin(seen, choices, size), 0
     conditions: Iterator[Condition] = given
     if choices.future:

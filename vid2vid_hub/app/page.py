@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,11 +15,14 @@ from vid2vid_hub.app.layout import House
 from vid2vid_hub.app.limits import LOCAL, Limits
 from vid2vid_hub.app.look import css, theme
 from vid2vid_hub.app.models import Models
+from vid2vid_hub.app.said import SORRY, plain, sentence
 from vid2vid_hub.app.shelf import Shelf
 from vid2vid_hub.app.tab import Tab
 from vid2vid_hub.app.webcam import Visitors
 from vid2vid_hub.errors import TaskError, Vid2VidError
-from vid2vid_hub.tasks import get_task, list_tasks
+from vid2vid_hub.tasks import Task, get_task, list_tasks
+
+_log = logging.getLogger(__name__)
 
 TITLE = "vid2vid-hub"
 ABOUT = (
@@ -61,8 +65,8 @@ def build(
         ModelError, TaskError: a model cannot be loaded, or a task does not take its settings.
     """
     settings = dict(settings or {})
-    if unknown := sorted(settings.keys() - set(list_tasks())):
-        get_task(unknown[0])  # which says so
+    for name, values in settings.items():
+        get_task(name, values)  # what the host asks for must be right before anybody comes
     shelf = Shelf(limits.keep) if shelf is None else shelf
     # Components and the app's own routes ask Gradio for its folder when they are made.
     os.environ["GRADIO_TEMP_DIR"] = str(shelf.served)
@@ -75,10 +79,11 @@ def build(
         with gr.Tabs():
             for name in names:
                 with gr.Tab(name, id=name):
-                    try:
-                        page.tabs[name] = Tab(get_task(name, settings.get(name)), house)
-                    except TaskError as error:
-                        gr.Markdown(f"This task cannot be shown here: {error}")
+                    task = _installed(name, settings)
+                    if isinstance(task, str):
+                        gr.Markdown(plain(f"This task cannot be shown here: {task}"))
+                    else:
+                        page.tabs[name] = Tab(task, house)
         gr.Markdown(_closing(limits), elem_classes=["remark"])
     return page
 
@@ -115,7 +120,19 @@ def launch(page: Page, limits: Limits = LOCAL, **how: Any) -> None:
     try:
         page.launch(**settings | how)
     except OSError as error:
+        page.close(verbose=False)
         raise Vid2VidError(f"the app cannot be served there: {error}; give another --port or --host") from error
+
+
+def _installed(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Task | str:
+    """A task, or why it cannot be shown: one broken plugin shall not take the others' tabs away."""
+    try:
+        return get_task(name, settings.get(name))
+    except TaskError as error:
+        return sentence(error)
+    except Exception:
+        _log.exception("the task %s cannot be imported", name)
+        return SORRY
 
 
 def _closing(limits: Limits) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from vid2vid_hub.app.limits import Limits
 from vid2vid_hub.app.receive import reads, receive_condition, receive_video
 from vid2vid_hub.app.shelf import Blocks, Shelf
 from vid2vid_hub.app.sizes import work_size
-from vid2vid_hub.conditions import observe
+from vid2vid_hub.conditions import find, observe
 from vid2vid_hub.data.pictures import picture_blocks
+from vid2vid_hub.data.policy import Pictures
 from vid2vid_hub.errors import ConditionError, VideoError
 from vid2vid_hub.render import shows_condition
 from vid2vid_hub.tasks import Labels, Task
@@ -73,11 +75,12 @@ class Seen:
     notes: Mapping[str, int] = field(default_factory=dict)
 
     def frame(self, number: int) -> Condition:
-        """The condition of one frame.
+        """The condition of one frame, or of the nearest one that there is.
 
         Raises:
             ConditionError: it was cleared away.
         """
+        number = min(max(number, 0), self.frames - 1)
         block = max(i for i, start in enumerate(self.starts) if start <= number)
         return self._block(block)[number - self.starts[block] :][:1]
 
@@ -142,20 +145,21 @@ def read(task: Task, source: Path | Drawn, shelf: Shelf, limits: Limits) -> Iter
         yield from _kept(task, task.draw(source.seed, DRAWN, size), shelf, FPS, DRAWN)
     elif reads(task, source):
         conditions = receive_condition(source, task.name, task.config(), limits)
-        yield from _kept(task, conditions, shelf, FPS, None)
+        with closing(cast("Generator[Condition]", conditions)):  # or its process lives on with an error that is held
+            yield from _kept(task, conditions, shelf, FPS, None)
     else:
         with receive_video(source, limits) as video:
             head = next(video.frames, None)
             if head is None:
                 raise VideoError("the video has no frames; give one that has")
-            blocks = picture_blocks(chain((head,), video.frames))
+            frames = chain((head,), video.frames)
             first = torch.from_numpy(head).movedim(-1, 0)[None]
             if shows_condition(task, first):
-                found: Iterable[Observed | Condition] = (task.parse(block) for block in blocks)
+                found: Iterable[Observed | Condition] = find(task, frames)
             else:
                 size = work_size(video.size, None, limits.work_pixels)
                 shrunk = size[0] * size[1] < video.size[0] * video.size[1]
-                found = observe(task, _smaller(blocks, size) if shrunk else _one_by_one(blocks))
+                found = observe(task, _smaller(frames, size) if shrunk else frames)
             yield from _kept(task, found, shelf, video.fps, video.total)
 
 
@@ -214,12 +218,8 @@ def picture(task: Task, condition: Condition) -> np.ndarray[Any, np.dtype[np.uin
     return task.preview(condition)[0].permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def _smaller(blocks: Iterable[Tensor], size: tuple[int, int]) -> Iterator[Tensor]:
+def _smaller(frames: Iterable[Pictures], size: tuple[int, int]) -> Iterator[Tensor]:
     """Real frames at another (height, width), one by one."""
-    for block in blocks:
+    for block in picture_blocks(frames):
         nothing = Condition(block[:, :1])
         yield from Observed(block, nothing).resized(size).frames
-
-
-def _one_by_one(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-    return (frame for block in blocks for frame in block)

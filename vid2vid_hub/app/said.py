@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,3 +47,8 @@ def sentence(error: Vid2VidError) -> str:
     if len(text) > LONGEST:
         text = text[: LONGEST - 1] + "…"
     return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def plain(text: str) -> str:
+    """A text that Markdown shows as it is, on one line."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))

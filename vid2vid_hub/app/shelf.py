@@ -8,6 +8,7 @@ import stat
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
@@ -36,7 +37,6 @@ class Shelf:
     def __init__(
         self, keep: float, folder: Path | None = None, every: float | None = None, most: int = 20 * 10**9
     ) -> None:
-        self._own = folder is None
         self.folder = (Path(tempfile.mkdtemp(prefix="vid2vid-hub-app-")) if folder is None else folder).resolve()
         self.served, self.jobs = self.folder / "served", self.folder / "jobs"
         self.results = self.served / "results"
@@ -45,6 +45,8 @@ class Shelf:
         self._keep, self._every = keep, every if every is not None else min(15.0, max(1.0, keep / 10))
         self._most = most
         self._end = threading.Event()
+        # At the latest when Python ends, however it does.
+        self._finish = weakref.finalize(self, _finish, self._end, self.folder if folder is None else None)
         self._thread = threading.Thread(target=self._clear_often, name="shelf", daemon=True)
         self._thread.start()
 
@@ -87,8 +89,7 @@ class Shelf:
         """End the thread, and remove the folder if it is the shelf's own."""
         self._end.set()
         self._thread.join()
-        if self._own:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._finish()
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +100,12 @@ class Shelf:
     def _clear_often(self) -> None:
         while not self._end.wait(self._every):
             self.clear()
+
+
+def _finish(end: threading.Event, folder: Path | None) -> None:
+    end.set()
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Blocks:

@@ -16,7 +16,7 @@ from vid2vid_hub.app.making import Choices, edited, make
 from vid2vid_hub.app.player import shown
 from vid2vid_hub.app.reading import Drawn, Seen, picture, read
 from vid2vid_hub.app.receive import receive_picture
-from vid2vid_hub.app.said import told
+from vid2vid_hub.app.said import plain, told
 from vid2vid_hub.app.turns import in_turn
 from vid2vid_hub.errors import ConditionError, ModelError
 from vid2vid_hub.tasks import Labels, Task
@@ -44,7 +44,7 @@ class Tab(Layout):
     def _wire(self) -> None:
         name = self.task.name
         seeing = [self.condition, self.status, self.seen, self.edits, self.notes, self.frame, self.legend]
-        seeing += [self.colours, self.becomes, self.undo, self.exchanged, self.generate, self.cancel]
+        seeing += [self.colours, self.becomes, self.undo, self.exchanged, self.generate]
         work: dict[str, Any] = {"concurrency_id": WORK, "concurrency_limit": 1, "show_progress_on": self.condition}
         quick: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
         events = [
@@ -70,20 +70,18 @@ class Tab(Layout):
             [
                 self.newest,
                 self.status,
-                self.stage,
                 self.player,
                 self.download,
                 self.download_pair,
                 self.generate,
-                self.cancel,
             ],
             api_name=f"{name}_generate",
             concurrency_id=WORK,
             concurrency_limit=1,
             show_progress="minimal",
-            show_progress_on=self.status,
+            show_progress_on=self.condition,
         )
-        stopped = [self.status, self.newest, self.stage, self.generate, self.cancel]
+        stopped = [self.status, self.newest, self.generate]
         self.cancel.click(self.stop, [self.seen], stopped, cancels=[*events, made], **quick)
         facts = [self.about_model, self.future, self.seed, self.style]
         gr.on(
@@ -122,7 +120,6 @@ class Tab(Layout):
             self.status: "Reading…",
             self.notes: gr.update(visible=False),
             self.generate: gr.update(interactive=False),
-            self.cancel: gr.update(interactive=True),
             **dict.fromkeys((self.legend, self.becomes, self.undo, self.exchanged), gr.update(visible=False)),
         }
         seen: Seen | None = None
@@ -136,10 +133,10 @@ class Tab(Layout):
                     of = f" of {reading.total}" if reading.total else ""
                     yield {self.condition: reading.picture, self.status: f"Read {reading.done}{of} frames"}
         except Exception:
-            yield {self.status: "", self.cancel: gr.update(interactive=False)}
+            yield {self.status: ""}
             raise
         assert seen is not None
-        notes = "\n".join(f"- frame {frame}: {_plain(text)}" for text, frame in seen.notes.items())
+        notes = "\n".join(f"- frame {frame}: {plain(text)}" for text, frame in seen.notes.items())
         yield {
             self.seen: seen,
             self.frame: gr.update(visible=seen.frames > 1, maximum=max(1, seen.frames - 1), value=0),
@@ -149,7 +146,6 @@ class Tab(Layout):
             self.legend: gr.update(visible=bool(seen.classes), choices=_named(seen.labels, seen.classes), value=None),
             self.colours: legend_style(self.task.name, seen.labels) if seen.labels else "",
             self.generate: gr.update(interactive=bool(model)),
-            self.cancel: gr.update(interactive=False),
         }
 
     def make(
@@ -164,7 +160,6 @@ class Tab(Layout):
         future: float | None,
     ) -> Iterator[Updates]:
         """Generate, showing frames as they come, and the two videos at the end."""
-        buttons = {self.generate: gr.update(interactive=True), self.cancel: gr.update(interactive=False)}
         try:
             with told():
                 if seen is None:
@@ -175,11 +170,9 @@ class Tab(Layout):
                     self.newest: gr.update(visible=True, value=None),
                     self.status: "Loading the model…",
                     self.player: None,
-                    self.stage: gr.update(visible=False),
                     self.download: gr.update(visible=False),
                     self.download_pair: gr.update(visible=False),
                     self.generate: gr.update(interactive=False),
-                    self.cancel: gr.update(interactive=True),
                 }
                 house = self.house
                 choices = Choices(
@@ -200,28 +193,24 @@ class Tab(Layout):
                     self.newest: gr.update(visible=False),
                     self.status: said + ". Done.",
                     self.player: shown(made.pair, seen.fps),
-                    self.stage: gr.update(visible=True),
                     self.download: gr.update(visible=True, value=str(made.video)),
                     self.download_pair: gr.update(visible=True, value=str(made.pair)),
-                    **buttons,
+                    self.generate: gr.update(interactive=True),
                 }
         except Exception:
             yield {
                 self.status: "",
-                self.stage: gr.update(visible=True),
                 self.newest: gr.update(visible=False),
-                **buttons,
+                self.generate: gr.update(interactive=True),
             }
             raise
 
     def stop(self, seen: Seen | None) -> Updates:
         """What stands there once the visitor has cancelled."""
         return {
-            self.status: "Cancelled. Nothing of it was kept.",
+            self.status: "Cancelled; nothing of it was kept.",
             self.newest: gr.update(visible=False),
-            self.stage: gr.update(visible=True),
             self.generate: gr.update(interactive=seen is not None),
-            self.cancel: gr.update(interactive=False),
         }
 
     def describe(self, model: str | None, seen: Seen | None) -> tuple[Any, ...]:
@@ -266,7 +255,7 @@ class Tab(Layout):
 
     def _exchanged(self, edits: Mapping[int, int], labels: Labels | None) -> tuple[Any, Any, Any]:
         names = {} if labels is None else labels.names
-        text = ", ".join(f"{_plain(names[old])} → {_plain(names[new])}" for old, new in edits.items())
+        text = ", ".join(f"{plain(names[old])} → {plain(names[new])}" for old, new in edits.items())
         there = gr.update(visible=bool(edits))
         return dict(edits), gr.update(visible=bool(edits), value=f"Exchanged: {text}"), there
 
@@ -274,8 +263,3 @@ class Tab(Layout):
 def _named(labels: Labels | None, classes: Iterable[int]) -> list[tuple[str, str]]:
     """Classes as choices: what people read, and the id."""
     return [] if labels is None else [(labels.names[one], str(one)) for one in classes if one in labels.names]
-
-
-def _plain(text: str) -> str:
-    """A text that Markdown shows as it is."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$&" else letter for letter in text)
