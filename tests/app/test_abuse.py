@@ -242,8 +242,8 @@ def test_results_have_names_that_nobody_guesses(house, film, model):
     assert sentence_of(stranger) == "There is nothing to generate from; upload a video, or press an example."
 
 
-def test_what_was_cleared_is_gone_for_its_visitor_too(film, model):
-    with serving(named=(model,)) as house:
+def test_what_was_cleared_is_gone_for_its_visitor_too(film, model, toy_model):
+    with serving(named=(str(toy_model),)) as house:
         path = house.upload(film).json()[0]
         assert house.ask("toy_read", [file_data(path), model], "mine")["success"]
         house.page.house.shelf.clear(time.time() + SMALL.keep + 1)

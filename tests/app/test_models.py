@@ -88,8 +88,9 @@ def test_what_the_host_names_comes_first(folders, loads, monkeypatch):
     a, b, c = folders
     monkeypatch.setattr(models, "zoo", lambda _: [Entry("c", Path(c), "toy", weights=1), Entry("x", Path("x"), "toy")])
     found = made(PUBLIC, named=[b, a])
-    assert found.offered("toy") == [b, a, "c"], "and what has no weights is not offered"
-    assert found.get(a, "toy").name == a, "folders that the host named are open to all"
+    assert found.offered("toy") == ["b", "a", "c"], "and what has no weights is not offered"
+    assert made(named=[b, a]).offered("toy") == [b, a, "c"], "on one's own machine folders are called by where they lie"
+    assert found.get("a", "toy").name == "a", "folders that the host named are open to all"
     assert found.get("c", "toy").name == "c"
 
 

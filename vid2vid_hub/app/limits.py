@@ -41,7 +41,7 @@ class Limits:
     weights: int = 4_000_000_000
     models: int = 4
     live: int = 2
-    requests: int = 600
+    requests: int = 3000
     folders: bool = True
     mark: bool = False
 
@@ -56,7 +56,7 @@ PUBLIC = Limits(
     decode_seconds=30,
     future=60,
     weights=1_000_000_000,
-    requests=120,
+    requests=600,
     folders=False,
     mark=True,
 )

@@ -70,8 +70,8 @@ class Models:
         self._starters = {entry.folder.name: entry.folder for entry in starters}
         for entry in starters:
             self._offered.setdefault(str(entry.task), []).append(entry.folder.name)
-        self._named = frozenset(named)
-        for name in reversed(named):  # what the host names comes first
+        self._named = {_shown(name, limits): name for name in named}
+        for name in reversed(self._named):  # what the host names comes first
             self._offered.setdefault(self.get(name).pipeline.task.name, []).insert(0, name)
 
     def offered(self, task: str) -> list[str]:
@@ -132,7 +132,7 @@ class Models:
         else:
             if name not in self._named:
                 self._check(name)
-            pipeline = load_pipeline(name, self._device)
+            pipeline = load_pipeline(self._named.get(name, name), self._device)
         if settings := self._settings.get(pipeline.task.name):
             pipeline.adapt(**settings)
         return Model(name, pipeline)
@@ -154,3 +154,12 @@ class Models:
                 f"{name} has {weights / 1e9:.1f} GB of weights, over the {self._limits.weights / 1e9:.1f} GB that are "
                 "allowed here; run it on your own machine"
             )
+
+
+def _shown(name: str, limits: Limits) -> str:
+    """What visitors call a model that the host named: where strangers come, of a folder not where it lies."""
+    folder = Path(name)
+    if limits.folders or not folder.exists():
+        return name
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "pipeline" else folder.name
