@@ -19,6 +19,8 @@ PIP_TWICE = $(PIP) $(1) || { echo "  that failed; trying once more"; $(PIP) $(1)
 
 FAST := not slow and not wheel and not hub
 PYTEST_FLAGS ?=
+# Test files that run beside each other; the tests of a file stay together, in order.
+WORKERS ?= 2
 # pytest exits with 5 when it had no test to run: fine when flags or markers left none, but not for a whole fast part.
 NONE_IS_FINE := || [ $$? -eq 5 ]
 
@@ -38,8 +40,8 @@ demo: $(VENV)/.installed
 	@$(BIN)/vid2vid-hub demo
 
 test: $(VENV)/.dev $(VENV)/.browser
-	$(BIN)/python -m pytest -m "$(FAST)" $(PYTEST_FLAGS) $(if $(PYTEST_FLAGS),$(NONE_IS_FINE))
-	$(BIN)/python -m pytest -m "not ($(FAST))" $(PYTEST_FLAGS) $(NONE_IS_FINE)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(FAST)" $(PYTEST_FLAGS) $(if $(PYTEST_FLAGS),$(NONE_IS_FINE))
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not ($(FAST))" $(PYTEST_FLAGS) $(NONE_IS_FINE)
 
 quality: $(VENV)/.dev
 	$(BIN)/ruff check .

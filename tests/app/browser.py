@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 # Set before an app starts: nothing of a test leaves this machine, and Gradio makes no table of its calls, for which it
 # asks pandas in a way that pandas warns of.
 os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000"}
+
+expect.set_options(timeout=30_000)  # machines that test are slow and shared
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -113,7 +115,7 @@ def visit(browser: Browser, url: str, *, phone: bool = False, dark: bool = False
         color_scheme="dark" if dark else "light",
         reduced_motion="reduce" if calm else "no-preference",
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     try:
         visited = Visit(context.new_page())
         visited.page.goto(f"{url}?__theme={'dark' if dark else 'light'}")

@@ -115,14 +115,15 @@ def test_frames_are_those_of_the_pipeline(model, seen, shelf, edits):
 
 
 def test_tasks_without_labels_are_not_edited():
-    condition = Condition(torch.full((1, 1, 16, 16), 3, dtype=torch.uint8))
+    maps = torch.full((1, 1, 16, 16), DISC, dtype=torch.uint8)
+    condition = Condition(maps, maps.int() * 1000)
 
     class Plain(ToyShapes):
         labels = None
 
-    assert edited(Plain(), condition, {3: 4}) is condition
-    assert edited(ToyShapes(), condition, {}) is condition
-    assert edited(ToyShapes(), condition, {3: 4}).maps.unique().tolist() == [4]
+    assert edited(Plain(), condition, {DISC: BOX}) is edited(ToyShapes(), condition, {}) is condition
+    changed = edited(ToyShapes(), condition, {DISC: BOX})
+    assert (changed.maps.unique().tolist(), changed.instances.unique().tolist()) == ([BOX], [2000])
 
 
 @pytest.mark.parametrize(
@@ -274,8 +275,7 @@ def test_visitors_of_one_model_alternate(model, seen, shelf):
     """A visitor who looks at a frame keeps nobody from the model; and neither sees what the other made."""
     choices = Choices(), Choices(edits={DISC: BOX})
     alone = [made(model, seen, shelf, one)[0] for one in choices]
-    both = [make(model, seen, one, shelf, LIMITS) for one in choices]
-    pairs = list(zip(*both, strict=True))
+    pairs = list(zip(*(make(model, seen, one, shelf, LIMITS) for one in choices), strict=True))
     for number, frames in enumerate(alone):
         assert alike([pair[number].frame for pair in pairs[:-1]], frames)
 
@@ -383,7 +383,7 @@ def test_other_futures_are_drawn_by_the_seed(future_model, road, shelf):
 
 @pytest.mark.parametrize("begin", ["nothing", "video", "picture"])
 def test_what_a_future_goes_on_from(future_model, road, shelf, begin):
-    last = torch.from_numpy(RANDOM.integers(0, 256, (2, 3, 24, 40), np.uint8))
+    last = torch.from_numpy(RANDOM.integers(0, 256, (8, 3, 24, 40), np.uint8))
     picture = last[-1].permute(1, 2, 0).contiguous().numpy()
     first = {"nothing": "zeros", "video": last, "picture": last[-1:]}[begin]
     filmed = dataclasses.replace(road, first=last.flip(0), last=last)

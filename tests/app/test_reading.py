@@ -188,14 +188,14 @@ def test_a_task_that_draws_nothing(shelf):
 
 
 class Remarking(ToyShapes):
-    """Sees a disc in frame 2 and in every one from 9 on, and misses it in frames 4 and 5."""
+    """Sees a disc in frame 2 and in every one from 9 on, and misses it in frames 12 and 13."""
 
     def observe(self, blocks):
         first = 0
         for block in blocks:
             numbers = range(first, first + len(block))
             notes = tuple(Note(number - first, "a disc") for number in numbers if number == 2 or number >= 9)
-            maps = torch.tensor([[[[4 if number in (4, 5) else 1]]] for number in numbers], dtype=torch.uint8)
+            maps = torch.tensor([[[[4 if number in (12, 13) else 1]]] for number in numbers], dtype=torch.uint8)
             yield Observed(block, Condition(maps.expand(-1, -1, *block.shape[2:]).contiguous()), notes)
             first += len(block)
 
@@ -203,9 +203,19 @@ class Remarking(ToyShapes):
         return ["no disc" if one == 4 else None for one in condition.maps[:, 0, 0, 0].tolist()]
 
 
+class Late(Remarking):
+    """Does not see the disc in frame 2."""
+
+    def observe(self, blocks):
+        for number, seen in enumerate(super().observe(blocks)):
+            yield seen if number else dataclasses.replace(seen, notes=())
+
+
 def test_notes_say_at_which_frame_they_begin(shelf, film):
     seen = seen_in(Remarking(), film, shelf)
-    assert seen.notes == {"a disc": 2, "no disc": 4}
+    assert seen.notes == {"a disc": 2, "no disc": 12}
+    later = seen_in(Late(), film, shelf)
+    assert later.notes == {"a disc": 9, "no disc": 12}
 
 
 def test_what_is_missing_in_all_frames_is_an_error(shelf, film):

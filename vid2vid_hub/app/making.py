@@ -88,9 +88,7 @@ class Made:
 
 def edited(task: Task, condition: Condition, edits: Mapping[int, int]) -> Condition:
     """A condition in which classes were exchanged."""
-    if not edits or task.labels is None:
-        return condition
-    return relabel(condition, edits, task.labels.foreground)
+    return condition if task.labels is None else relabel(condition, edits, task.labels.foreground)
 
 
 def make(model: Model, seen: Seen, choices: Choices, shelf: Shelf, limits: Limits) -> Iterator[Made]:
