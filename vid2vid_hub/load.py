@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from diffusers.utils import logging
@@ -13,12 +13,13 @@ from vid2vid_hub.folder import starter
 from vid2vid_hub.pipeline import Vid2VidPipeline
 
 
-def load_pipeline(model: str, device: str | None = None) -> Vid2VidPipeline:
+def load_pipeline(model: str, device: str | None = None, **hub: Any) -> Vid2VidPipeline:
     """Load a pipeline by folder, starter's name or Hub id.
 
     Args:
         model: "street-starter", "runs/street/pipeline", "org/name".
         device: cpu, cuda, mps, …; None for the best that is there.
+        hub: ``revision``, ``token`` and the like, as in :meth:`Vid2VidPipeline.from_pretrained`.
 
     Raises:
         ModelError, TaskError: as in :meth:`Vid2VidPipeline.from_pretrained`.
@@ -26,7 +27,7 @@ def load_pipeline(model: str, device: str | None = None) -> Vid2VidPipeline:
     """
     logging.disable_progress_bar()
     plain = "/" not in model and not Path(model).exists()
-    pipeline = Vid2VidPipeline.from_pretrained(starter(model) if plain else model)
+    pipeline = Vid2VidPipeline.from_pretrained(starter(model) if plain else model, **hub)
     best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         return cast(Vid2VidPipeline, pipeline.to(device or best))

@@ -33,8 +33,8 @@ class Condition:
 
     Attributes:
         maps: uint8 (T, C, H, W); what the C maps mean is the task's business.
-        instances: int32 (T, 1, H, W) object ids, or None; an id names the same object throughout a video. Where there is
-            no single object it is 0, or the class itself.
+        instances: int32 (T, 1, H, W) object ids, or None; an id names the same object throughout a video. Where there
+            is no single object it is 0, or the class itself.
         points: float32 (T, P, 3) key points, or None: x and y in pixels of the maps, (0, 0) the centre of the top left
             one, and confidence in [0, 1]; 0 where a point is not there. They may lie outside the picture.
     """

@@ -34,7 +34,9 @@ def loads(monkeypatch):
     found = []
     load = models.load_pipeline
     monkeypatch.setattr(models, "zoo", lambda _: [])
-    monkeypatch.setattr(models, "load_pipeline", lambda name, device: found.append(name) or load(name, device))
+    monkeypatch.setattr(
+        models, "load_pipeline", lambda name, device, **hub: found.append(name) or load(name, device, **hub)
+    )
     return found
 
 
@@ -166,7 +168,7 @@ def test_strangers_open_no_folder(place, folders, loads, tmp_path, monkeypatch):
     assert loads == []
 
 
-def refuse(*_):
+def refuse(*_, **options):
     raise ModelError("none of the Hub's")
 
 
@@ -300,7 +302,7 @@ def test_models_of_the_hub(hub, client, toy_model):
     said = client.run(GET, name="org/toy", limits=limits)
     assert said.error == "ModelError", said.trace
     assert said.sentence.startswith("org/toy has 0.0 GB of weights, over the ")
-    assert downloaded(hub.asked, "org/toy") == set(), "refused by what the Hub lists"
+    assert downloaded(hub.asked, "org/toy") == {"model_index.json"}, "refused by what the Hub lists"
 
     pipeline = Vid2VidPipeline.from_pretrained(toy_model)
     total = sum(one.detach().double().sum() for one in pipeline.generator.parameters())
@@ -311,3 +313,18 @@ def test_models_of_the_hub(hub, client, toy_model):
     assert said.error == "ModelError", said.trace
     assert "\n" not in said.sentence
     assert "no such model on the Hub" in said.sentence
+
+
+@pytest.mark.hub
+def test_what_the_host_may_see_on_the_hub_is_not_the_visitor_s(hub, tmp_path):
+    hub.repos["org/toy"].private = True
+    token = hub.login("read")
+    offered = GET.replace('"cpu")', '"cpu", named=[given["name"]])')
+    host = Client(hub, tmp_path / "host", token=token)
+    try:
+        said = host.run(GET, name="org/toy", limits={"folders": False})
+        assert said.error == "ModelError", "a stranger asked for it"
+        assert host.do(offered, name="org/toy", limits={"folders": False})[0] == "org/toy", "the host offers it"
+    finally:
+        host.close()
+        hub.repos["org/toy"].private = False

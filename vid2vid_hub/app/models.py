@@ -107,10 +107,8 @@ class Models:
         model = self._kept(name)
         if model is None:
             with self._loading:  # one at a time; who wants what is there already does not wait for it
-                model = self._kept(name) or self._keep(self._load(name))
-        found = model.pipeline.task.name
-        if task is not None and found != task:
-            raise ModelError(f"{name} is a model of {found}, not of {task}; look for it under {found}")
+                model = self._kept(name) or self._keep(self._load(name, task))
+        _check_task(name, model.pipeline.task.name, task)
         return model
 
     def _kept(self, name: str) -> Model | None:
@@ -126,34 +124,42 @@ class Models:
                 self._loaded.popitem(last=False)
         return model
 
-    def _load(self, name: str) -> Model:
+    def _load(self, name: str, task: str | None) -> Model:
         if name in self._starters:
             pipeline = load_pipeline(str(self._starters[name]), self._device)
         else:
-            if name not in self._named:
-                self._check(name)
-            pipeline = load_pipeline(self._named.get(name, name), self._device)
+            options = {} if name in self._named else self._check(name, task)
+            pipeline = load_pipeline(self._named.get(name, name), self._device, **options)
         if settings := self._settings.get(pipeline.task.name):
             pipeline.adapt(**settings)
         return Model(name, pipeline)
 
-    def _check(self, name: str) -> None:
-        """Whether a stranger's choice may be loaded at all."""
+    def _check(self, name: str, task: str | None) -> dict[str, Any]:
+        """Whether a stranger's choice may be loaded at all; and how: what the host may see on the Hub is not his."""
         folder = os.path.exists(name)  # noqa: PTH110  (Path's own fails at names that no file can have)
         if folder and self._limits.folders:
-            return
+            return {}
         if folder or not HUB_ID.fullmatch(name):
             known = ", ".join(sorted(self._starters)) or "none"
             raise ModelError(
                 f"there is no model '{name[:80]}' here; choose one of the list ({known}), or write the id of a Hub "
                 "repo, org/name"
             )
-        weights = sum(one.size or 0 for file, one in look(name, INDEX).files.items() if file.endswith(".safetensors"))
+        held = look(name, INDEX, token=False)
+        if INDEX in held.files:
+            _check_task(name, str(held.json(INDEX).get("task")), task)
+        weights = sum(one.size or 0 for file, one in held.files.items() if file.endswith(".safetensors"))
         if weights > self._limits.weights:
             raise ModelError(
                 f"{name} has {weights / 1e9:.1f} GB of weights, over the {self._limits.weights / 1e9:.1f} GB that are "
                 "allowed here; run it on your own machine"
             )
+        return {"token": False, "revision": held.commit}
+
+
+def _check_task(name: str, found: str, task: str | None) -> None:
+    if task is not None and found != task:
+        raise ModelError(f"{name} is a model of {found[:80]}, not of {task}; look for it under {found[:80]}")
 
 
 def _shown(name: str, limits: Limits) -> str:
