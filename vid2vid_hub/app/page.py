@@ -119,6 +119,8 @@ def launch(page: Page, limits: Limits = LOCAL, **how: Any) -> None:
     }
     try:
         page.launch(**settings | how)
+    except KeyboardInterrupt:  # before Gradio, which otherwise takes it for the end, was ready for it
+        page.close(verbose=False)
     except OSError as error:
         page.close(verbose=False)
         raise Vid2VidError(f"the app cannot be served there: {error}; give another --port or --host") from error
