@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -253,11 +254,11 @@ def test_a_legend_shows_the_colours_of_its_classes(browser: Browser, url: str, d
     with visit(browser, url, dark=dark) as visited:
         page = visited.page
         expect(page.get_by_role("radio", name="road")).to_be_attached()
-        assert [swatch(page, number) for number in LABELS.names] == [
-            "rgb(128, 64, 128)",
-            "rgb(250, 170, 30)",
-            "rgb(128, 128, 128)",
-        ]
+        colours = ["rgb(128, 64, 128)", "rgb(250, 170, 30)", "rgb(128, 128, 128)"]
+        end = time.monotonic() + 30  # the page may have its legend before it has its style
+        while [swatch(page, number) for number in LABELS.names] != colours and time.monotonic() < end:
+            page.wait_for_timeout(50)
+        assert [swatch(page, number) for number in LABELS.names] == colours
         page.get_by_role("radio", name="sky").focus()
         page.keyboard.press("Space")
         expect(page.get_by_label("Chosen")).to_have_value("11")
