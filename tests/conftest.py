@@ -1,11 +1,17 @@
 """What all tests share."""
 
+from __future__ import annotations
+
 import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.commands import Command, Said
 
 # The networks of the tests are tiny, and threads that wait for each other on a busy machine cost five times the work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -90,3 +96,25 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "toy"
     Vid2VidPipeline(generator, ToyShapes(), size=(32, 48)).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run ``vid2vid-hub`` with these arguments in this process; nothing is looked for on the Hub."""
+    from tests.commands import Said
+    from vid2vid_hub import cli
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["vid2vid-hub", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return Said(code, *capsys.readouterr())
+
+    return run

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -78,6 +79,12 @@ class Said:
     sentence: str = ""
     trace: str = ""
     naps: list[float] = field(default_factory=list)
+
+    def is_one_sentence(self, pattern: str, hub: Hub) -> bool:
+        """Whether it ended with a ModelError of one line that has the pattern in it, and no token of the Hub's."""
+        said = self.sentence
+        found = re.search(pattern, said) is not None
+        return self.error == "ModelError" and found and "\n" not in said and hub.token not in said
 
 
 class Client:

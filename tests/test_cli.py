@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import numpy as np
@@ -20,6 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.commands import Command, Said
 from vid2vid_hub import Vid2VidPipeline, cli
 from vid2vid_hub.data.clips import read_clips
 from vid2vid_hub.data.encode import VideoWriter
@@ -29,36 +29,6 @@ from vid2vid_hub.data.video import open_video
 from vid2vid_hub.training.parse import load_recipe, parse_recipe, save_recipe
 
 ROOT = Path(__file__).parents[1]
-
-
-class Said(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run ``vid2vid-hub`` with these arguments in this process; nothing is looked for on the Hub."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-
-    def run(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["vid2vid-hub", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return Said(code, *capsys.readouterr())
-
-    return run
 
 
 def is_one_sentence(said: Said) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from vid2vid_hub import Vid2VidPipeline, cli
+from tests.commands import Command
+from vid2vid_hub import Vid2VidPipeline
 from vid2vid_hub.data.decode import AVReader
 from vid2vid_hub.data.encode import VideoWriter
 from vid2vid_hub.data.maps import write_maps
@@ -30,28 +29,10 @@ SMALL = {"base_channels": 4, "downsamples": 2, "blocks": 2}
 LENGTH, SIZE = 6, (32, 48)
 
 
-class Said(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def generate(command: Command) -> Command:
     """Run ``vid2vid-hub generate`` with these arguments, on the CPU."""
-
-    def run(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["vid2vid-hub", "generate", *map(str, arguments), "--device", "cpu"])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return Said(int(end.value.code or 0), *capsys.readouterr())
-
-    return run
+    return lambda *arguments: command("generate", *arguments, "--device", "cpu")
 
 
 def frames_of(path: Path) -> np.ndarray:
@@ -95,9 +76,9 @@ def labels() -> Condition:
 SWAP = {PATH: GROUND, GROUND: PATH}
 
 
-def test_the_video_is_that_of_the_edited_labels(command: Command, folder: Path, tmp_path: Path):
+def test_the_video_is_that_of_the_edited_labels(generate: Command, folder: Path, tmp_path: Path):
     words = [folder / "model", folder / "maps.mkv", "--output", tmp_path / "out.mkv"]
-    said = command(*words, "--side-by-side", "--relabel", "path=Ground", "--relabel", f"{GROUND}=path")
+    said = generate(*words, "--side-by-side", "--relabel", "path=Ground", "--relabel", f"{GROUND}=path")
     assert said[:2] == (0, f"{tmp_path}/out.mkv: 6 frames\n{tmp_path}/out-side-by-side.mkv: 6 frames\n")
     pipeline = Vid2VidPipeline.from_pretrained(folder / "model")
     plain = pipeline(condition=labels()).frames
@@ -114,9 +95,9 @@ def beside(condition: Condition, frames: np.ndarray, task: Task | None = None) -
     return np.concatenate((shown, frames), 2)
 
 
-def test_what_is_found_in_a_real_video_is_edited_too(command: Command, folder: Path, toy_videos: Path, tmp_path: Path):
+def test_what_is_found_in_a_real_video_is_edited_too(generate: Command, folder: Path, toy_videos: Path, tmp_path: Path):
     words = [folder / "model", toy_videos / "b.mp4", "--output", tmp_path / "out.mkv"]
-    assert command(*words, "--relabel", "path=box").code == 0
+    assert generate(*words, "--relabel", "path=box").code == 0
     pipeline = Vid2VidPipeline.from_pretrained(folder / "model")
     edited = (relabel(one, {PATH: BOX}) for one in pipeline.conditions(toy_videos / "b.mp4"))
     assert near(frames_of(tmp_path / "out.mkv"), pipeline(condition=edited).frames)
@@ -133,22 +114,22 @@ def test_what_is_found_in_a_real_video_is_edited_too(command: Command, folder: P
         (["box="], "there is no class ''; there are ground, path, disc, box, triangle"),
     ],
 )
-def test_mistakes_are_one_sentence(command: Command, folder: Path, tmp_path: Path, words: list[str], said: str):
+def test_mistakes_are_one_sentence(generate: Command, folder: Path, tmp_path: Path, words: list[str], said: str):
     given = [word for text in words for word in ("--relabel", text)]
-    found = command(folder / "model", folder / "maps.mkv", "--output", tmp_path / "out.mkv", *given)
+    found = generate(folder / "model", folder / "maps.mkv", "--output", tmp_path / "out.mkv", *given)
     assert found == (2, "", f"error: {said}\n")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_task_without_labels_has_none_to_exchange(command: Command, folder: Path, tmp_path: Path):
+def test_a_task_without_labels_has_none_to_exchange(generate: Command, folder: Path, tmp_path: Path):
     task = get_task("sketch2face")
     Vid2VidPipeline(Vid2VidGenerator(task.channels, **SMALL), task).save_pretrained(tmp_path / "face")
-    found = command(tmp_path / "face", folder / "maps.mkv", "--output", tmp_path / "out.mkv", "--relabel", "a=b")
+    found = generate(tmp_path / "face", folder / "maps.mkv", "--output", tmp_path / "out.mkv", "--relabel", "a=b")
     said = "error: --relabel exchanges classes of a label map, and a condition of sketch2face has none\n"
     assert found == (2, "", said)
 
 
-def test_the_past_of_a_future_is_edited(command: Command, tmp_path: Path):
+def test_the_past_of_a_future_is_edited(generate: Command, tmp_path: Path):
     """A forecaster that is sure of the last map: what comes is what was, so it shows what it was given."""
     task = get_task("past2future", {"label_set": "cityscapes-train"})
     street = Vid2VidGenerator(task.channels, base_channels=4, downsamples=2, blocks=2, foreground=True)
@@ -157,7 +138,7 @@ def test_the_past_of_a_future_is_edited(command: Command, tmp_path: Path):
     Vid2VidPipeline(strong(street), task, forecaster=ahead).save_pretrained(tmp_path / "model")
     write_maps(tmp_path / "maps.mkv", labels().maps, 25)
     words = [tmp_path / "model", tmp_path / "maps.mkv", "--output", tmp_path / "out.mkv", "--future", 2]
-    assert command(*words, "--side-by-side", "--relabel", "road=sky", "--mark").code == 0
+    assert generate(*words, "--side-by-side", "--relabel", "road=sky", "--mark").code == 0
     pair = frames_of(tmp_path / "out-side-by-side.mkv")
     pipeline = Vid2VidPipeline.from_pretrained(tmp_path / "model")
     edited = relabel(labels(), pipeline.task.labels.edits({"road": "sky"}))
@@ -188,13 +169,13 @@ def styled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_a_look_is_chosen(command: Command, styled: Path, folder: Path, tmp_path: Path):
+def test_a_look_is_chosen(generate: Command, styled: Path, folder: Path, tmp_path: Path):
     pipeline = Vid2VidPipeline.from_pretrained(styled)
     made = {}
     for style in (None, 0, 2):
         output = tmp_path / f"{style}.mkv"
         words = [] if style is None else ["--style", style]
-        assert command(styled, folder / "maps.mkv", "--output", output, *words).code == 0
+        assert generate(styled, folder / "maps.mkv", "--output", output, *words).code == 0
         made[style] = frames_of(output)
         expected = pipeline(condition=labels(), style=style or 0).frames
         assert near(made[style], expected)
@@ -210,10 +191,10 @@ def test_a_look_is_chosen(command: Command, styled: Path, folder: Path, tmp_path
     ],
 )
 def test_looks_that_are_not_there(
-    command: Command, styled: Path, folder: Path, tmp_path: Path, model: str, words: list[Any], said: str
+    generate: Command, styled: Path, folder: Path, tmp_path: Path, model: str, words: list[Any], said: str
 ):
     place = styled if model == "styled" else folder / "model"
-    found = command(place, folder / "maps.mkv", "--output", tmp_path / "out.mkv", *words)
+    found = generate(place, folder / "maps.mkv", "--output", tmp_path / "out.mkv", *words)
     assert (found.code, found.out) == (2, "")
     assert found.err.startswith(f"error: {said}")
     assert found.err.count("\n") == 1
@@ -223,10 +204,10 @@ def test_looks_that_are_not_there(
 # Marks.
 
 
-def test_every_file_says_what_made_it_and_nothing_of_where(command: Command, folder: Path, tmp_path: Path):
+def test_every_file_says_what_made_it_and_nothing_of_where(generate: Command, folder: Path, tmp_path: Path):
     for kind in ("mp4", "mkv", "mov"):
         output = tmp_path / f"out.{kind}"
-        assert command(folder / "model", folder / "maps.mkv", "--output", output, "--side-by-side").code == 0
+        assert generate(folder / "model", folder / "maps.mkv", "--output", output, "--side-by-side").code == 0
         for path in (output, output.with_stem("out-side-by-side")):
             held = AVReader(path).metadata
             assert held["comment"] == "synthetic video, generated by model with vid2vid-hub"
@@ -235,11 +216,11 @@ def test_every_file_says_what_made_it_and_nothing_of_where(command: Command, fol
                 assert secret.encode() not in path.read_bytes()
 
 
-def test_frames_are_marked_when_they_are_asked_to_be(command: Command, folder: Path, tmp_path: Path):
+def test_frames_are_marked_when_they_are_asked_to_be(generate: Command, folder: Path, tmp_path: Path):
     output = tmp_path / "out.mkv"
     made = Vid2VidPipeline.from_pretrained(folder / "model")(condition=labels()).frames
     for words, expected in ((["--mark"], np.stack([marked(frame) for frame in made])), ([], made)):
-        assert command(folder / "model", folder / "maps.mkv", "--output", output, "--side-by-side", *words).code == 0
+        assert generate(folder / "model", folder / "maps.mkv", "--output", output, "--side-by-side", *words).code == 0
         assert near(frames_of(output), expected)
         assert near(frames_of(tmp_path / "out-side-by-side.mkv"), beside(labels(), expected))
     assert not near(frames_of(output), np.stack([marked(frame) for frame in made]))

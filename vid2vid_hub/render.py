@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice, tee
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from vid2vid_hub.data.encode import VideoWriter
 from vid2vid_hub.data.mark import marked, provenance
 from vid2vid_hub.data.pictures import picture_blocks
+from vid2vid_hub.data.policy import Pictures
 from vid2vid_hub.data.video import open_video
 from vid2vid_hub.errors import ConditionError
 from vid2vid_hub.past import Past
@@ -24,8 +24,6 @@ from vid2vid_hub.pipeline import Vid2VidPipeline
 from vid2vid_hub.recursion import FirstFrames
 from vid2vid_hub.tasks import Task
 from vid2vid_hub.types import Condition
-
-Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def rendering(
     beside: Path | None = None,
     skip: int = 0,
     mark: bool = False,
-) -> Generator[Picture, None, None]:
+) -> Generator[Pictures, None, None]:
     """As :func:`render`, frame by frame: who closes it before its end leaves no file behind.
 
     Args:
@@ -217,7 +215,7 @@ def render_futures(
         )
 
 
-def _previews(task: Task, conditions: Iterable[Condition]) -> Iterator[Picture]:
+def _previews(task: Task, conditions: Iterable[Condition]) -> Iterator[Pictures]:
     """Drawn only when they are asked for."""
     pictures = chain.from_iterable(task.preview(condition).cpu() for condition in conditions)
     return (picture.permute(1, 2, 0).contiguous().numpy() for picture in pictures)

@@ -55,6 +55,17 @@ def parse_values(pairs: dict[str, str]) -> dict[str, Any]:
         raise Vid2VidError(f"a setting is no YAML value: {error}") from error
 
 
+def parse_by_task(texts: list[str]) -> dict[str, dict[str, Any]]:
+    """TASK.KEY=VALUE texts as settings by task."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in parse_values(parse_pairs(texts)).items():
+        task, dot, key = name.partition(".")
+        if not (task and dot and key):
+            raise Vid2VidError(f"'{name}' is not a setting of a task; write TASK.KEY=VALUE")
+        found.setdefault(task, {})[key] = value
+    return found
+
+
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """(height, width) from "256x144"; None stays None."""
     if text is None:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from tests.app.made import movie
 from vid2vid_hub.app import models
 from vid2vid_hub.app.limits import PUBLIC
 from vid2vid_hub.app.page import Page, build, launch
@@ -135,3 +136,18 @@ def serving(limits: Any = SMALL, named: tuple[str, ...] = (), **how: Any) -> Ite
                 yield Served(page, http)
         finally:
             page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def house():
+    """The page without a model."""
+    with serving() as served:
+        yield served
+
+
+@pytest.fixture
+def film(tmp_path):
+    """A video that can be read."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(movie())
+    return path

@@ -8,26 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.app.made import movie
-from tests.app.serving import SMALL, line, raw, serving
+from tests.app.serving import SMALL, film, house, line, raw, serving  # noqa: F401  (fixtures)
 from vid2vid_hub.app import body as bodies
 from vid2vid_hub.app import gate as gates
 
 FORM = "multipart/form-data; boundary=12345678"
 HEAD = b'--12345678\r\nContent-Disposition: form-data; name="files"; filename="a.mp4"\r\n\r\n'
-
-
-@pytest.fixture(scope="module")
-def house():
-    with serving() as served:
-        yield served
-
-
-@pytest.fixture
-def film(tmp_path):
-    path = tmp_path / "a.mp4"
-    path.write_bytes(movie())
-    return path
 
 
 def test_what_is_too_large_is_refused_by_what_it_says_and_by_what_it_is(house, tmp_path):

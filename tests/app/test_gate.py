@@ -11,26 +11,12 @@ from fastapi.routing import iter_route_contexts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.app.made import movie
-from tests.app.serving import SMALL, line, raw, serving
+from tests.app.serving import SMALL, film, house, line, raw, serving  # noqa: F401  (fixtures)
 from vid2vid_hub.app import gate as gates
 from vid2vid_hub.app.gate import Bucket, Gate, address, is_known
 from vid2vid_hub.app.said import SORRY
 
 SENTENCE = re.compile(r"[A-Z][^\n]*[.!]")
-
-
-@pytest.fixture(scope="module")
-def house():
-    with serving() as served:
-        yield served
-
-
-@pytest.fixture
-def film(tmp_path):
-    path = tmp_path / "a.mp4"
-    path.write_bytes(movie())
-    return path
 
 
 # What is there.

@@ -15,11 +15,12 @@ import torch
 from tests.test_styles import quiet, video_network
 from vid2vid_hub import Vid2VidPipeline
 from vid2vid_hub.app import gpu, making
+from vid2vid_hub.app.blocks import Blocks
 from vid2vid_hub.app.limits import LOCAL, PUBLIC
 from vid2vid_hub.app.making import Choices, make
 from vid2vid_hub.app.models import Model
 from vid2vid_hub.app.reading import Drawn, Seen, meaning, read
-from vid2vid_hub.app.shelf import Blocks, Shelf
+from vid2vid_hub.app.shelf import Shelf
 from vid2vid_hub.data.toy import ToyShapes
 from vid2vid_hub.tasks import get_task, list_tasks
 

@@ -322,8 +322,10 @@ def test_what_the_host_may_see_on_the_hub_is_not_the_visitor_s(hub, tmp_path):
     offered = GET.replace('"cpu")', '"cpu", named=[given["name"]])')
     host = Client(hub, tmp_path / "host", token=token)
     try:
-        said = host.run(GET, name="org/toy", limits={"folders": False})
-        assert said.error == "ModelError", "a stranger asked for it"
+        for weights in (1, 10**9):  # neither its size nor anything else of it is told
+            said = host.run(GET, name="org/toy", limits={"folders": False, "weights": weights})
+            assert said.error == "ModelError", "a stranger asked for it"
+            assert "no such model on the Hub" in said.sentence
         assert host.do(offered, name="org/toy", limits={"folders": False})[0] == "org/toy", "the host offers it"
     finally:
         host.close()

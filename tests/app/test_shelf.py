@@ -11,7 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vid2vid_hub.app.shelf import Blocks, Shelf
+from vid2vid_hub.app.blocks import Blocks
+from vid2vid_hub.app.shelf import Shelf
 from vid2vid_hub.types import Condition
 
 KEEP = 100.0

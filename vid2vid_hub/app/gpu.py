@@ -10,6 +10,12 @@ from typing import Any, TypeVar, cast
 Made = TypeVar("Made", bound=Callable[..., Any])
 
 SECONDS_A_FRAME, SECONDS_TO_START, MOST_SECONDS = 0.1, 20, 120
+"""What is asked for; a guess, not measured there. More than the last is never asked for."""
+
+
+def is_lent() -> bool:
+    """Whether this is a place where the GPU is there for the length of a call only."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "t")
 
 
 def duration(frames: int) -> int:
@@ -25,7 +31,7 @@ def lent(make: Made, frames: Callable[..., int]) -> Made:
             arguments are pickled, and which sees what the module knows at that moment.
         frames: how many frames it will make, of the same arguments.
     """
-    if not os.environ.get("SPACES_ZERO_GPU"):
+    if not is_lent():
         return make
     spaces = importlib.import_module("spaces")
     return cast(Made, spaces.GPU(duration=lambda *given, **named: duration(frames(*given, **named)))(make))

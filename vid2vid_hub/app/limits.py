@@ -20,6 +20,7 @@ class Limits:
         queue: visitors who wait at once; more are told to come back.
         future: frames that a model may go on for.
         keep: seconds after which uploads and results are removed.
+        disk: bytes of uploads and results together; over it the oldest go first.
         weights: bytes of weights that a model from the Hub may have.
         models: pipelines that are kept in memory at once.
         live: visitors whose cameras are live at once.
@@ -38,6 +39,7 @@ class Limits:
     queue: int = 32
     future: int = 250
     keep: int = 3600
+    disk: int = 20_000_000_000
     weights: int = 4_000_000_000
     models: int = 4
     live: int = 2

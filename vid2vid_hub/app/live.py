@@ -16,12 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vid2vid_hub.data.policy import Pictures
 from vid2vid_hub.errors import ModelError, Vid2VidError, VideoError
 from vid2vid_hub.pipeline import Vid2VidPipeline
 from vid2vid_hub.types import Condition
 
-Picture = np.ndarray[Any, np.dtype[np.uint8]]
-"""uint8 (H, W, 3) RGB."""
 Size = tuple[int, int]
 SizeRule = Callable[[Size, Size | None], Size]
 """(height, width) of a condition, and that the model was trained at or None -> the size to bring the condition to."""
@@ -46,8 +45,8 @@ class LiveFrame:
         remark: what makes the frame useless, such as "no person", or what else a person should know about it.
     """
 
-    condition: Picture
-    generated: Picture | None
+    condition: Pictures
+    generated: Pictures | None
     number: int
     fps: float
     dropped: int
@@ -59,7 +58,7 @@ class LiveFrame:
 class _Captured:
     """A frame that was pushed: its number, and when it came."""
 
-    frame: Picture
+    frame: Pictures
     number: int
     at: float
 
@@ -69,7 +68,7 @@ class _Sight:
     """What the task saw in a frame, as a person should see it, and what is to be said about it."""
 
     of: _Captured
-    condition: Picture
+    condition: Pictures
     remark: str | None
 
 
@@ -115,7 +114,7 @@ class Live:
         self._ended = False
         # The worker's own: frames that the task has not said anything about yet, and the last generated one.
         self._looked_at: deque[_Captured] = deque()
-        self._generated: Picture | None = None
+        self._generated: Pictures | None = None
         self._sight: _Sight | None = None
         self._worker = threading.Thread(target=self._work, name="live", daemon=True)
         self._worker.start()
@@ -125,7 +124,7 @@ class Live:
         """Whether it takes no more frames: closed, idle for too long, or stopped by an error."""
         return self._ended
 
-    def push(self, frame: Picture) -> bool:
+    def push(self, frame: Pictures) -> bool:
         """Hand over the newest frame, from any thread, and go on at once.
 
         Args:

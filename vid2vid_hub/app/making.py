@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,6 +20,8 @@ from vid2vid_hub.app.models import Model
 from vid2vid_hub.app.reading import Seen
 from vid2vid_hub.app.shelf import Shelf
 from vid2vid_hub.app.sizes import work_size
+from vid2vid_hub.app.turns import in_turn
+from vid2vid_hub.data.policy import Pictures
 from vid2vid_hub.errors import ConditionError, ModelError
 from vid2vid_hub.ops.edit import relabel
 from vid2vid_hub.recursion import FirstFrames
@@ -33,7 +35,6 @@ _AT_WORK: WeakValueDictionary[str, Model] = WeakValueDictionary()
 SEEDS = 2**64
 """Numbers that PyTorch takes as a seed; a larger one counts from 0 again."""
 
-Picture = np.ndarray[Any, np.dtype[np.uint8]]
 Begin = Literal["usual", "nothing", "video", "picture"]
 BEGINNINGS: Mapping[str, Begin] = {
     "as the model does": "usual",
@@ -58,7 +59,7 @@ class Choices:
     """
 
     begin: Begin = "usual"
-    picture: Picture | None = None
+    picture: Pictures | None = None
     seed: int = 0
     style: int | None = None
     future: int = 0
@@ -78,7 +79,7 @@ class Made:
         pair: and the one with the condition on its left.
     """
 
-    frame: Picture | None
+    frame: Pictures | None
     done: int
     total: int
     rate: float
@@ -117,16 +118,9 @@ def make(model: Model, seen: Seen, choices: Choices, shelf: Shelf, limits: Limit
     began = time.monotonic()
     done = 0
     frames = _drawn(model.name, seen, choices, video, pair, limits)
-    try:
-        while True:
-            with model.turn:
-                frame = next(frames, None)
-            if frame is None:
-                break
-            done += 1
+    with closing(in_turn(model.turn, frames)) as made:
+        for done, frame in enumerate(made, 1):
             yield Made(frame, done, total, done / (time.monotonic() - began))
-    finally:
-        frames.close()
     yield Made(None, done, total, done / (time.monotonic() - began), video, pair)
 
 
@@ -135,7 +129,7 @@ def size_of(model: Model, seen: Seen, limits: Limits) -> tuple[int, int]:
     return work_size(seen.size, model.pipeline.size, limits.work_pixels)
 
 
-def _draw(name: str, seen: Seen, choices: Choices, video: Path, pair: Path, limits: Limits) -> Generator[Picture]:
+def _draw(name: str, seen: Seen, choices: Choices, video: Path, pair: Path, limits: Limits) -> Generator[Pictures]:
     model = _AT_WORK[name]
     pipeline = model.pipeline
     size = size_of(model, seen, limits)

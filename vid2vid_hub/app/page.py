@@ -67,7 +67,7 @@ def build(
     settings = dict(settings or {})
     for name, values in settings.items():
         get_task(name, values)  # what the host asks for must be right before anybody comes
-    shelf = Shelf(limits.keep) if shelf is None else shelf
+    shelf = Shelf(limits.keep, most=limits.disk) if shelf is None else shelf
     # Components and the app's own routes ask Gradio for its folder when they are made.
     os.environ["GRADIO_TEMP_DIR"] = str(shelf.served)
     house = House(Models(limits, named=models, settings=settings, device=device), shelf, limits, Visitors(limits.live))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from vid2vid_hub.app.blocks import Blocks
 from vid2vid_hub.app.limits import Limits
 from vid2vid_hub.app.receive import reads, receive_condition, receive_video
-from vid2vid_hub.app.shelf import Blocks, Shelf
+from vid2vid_hub.app.shelf import Shelf
 from vid2vid_hub.app.sizes import work_size
 from vid2vid_hub.conditions import find, observe
 from vid2vid_hub.data.pictures import picture_blocks
@@ -114,7 +114,7 @@ class Reading:
         seen: at the end.
     """
 
-    picture: np.ndarray[Any, np.dtype[np.uint8]]
+    picture: Pictures
     done: int
     total: int | None
     seen: Seen | None = None
@@ -145,7 +145,7 @@ def read(task: Task, source: Path | Drawn, shelf: Shelf, limits: Limits) -> Iter
         yield from _kept(task, task.draw(source.seed, DRAWN, size), shelf, FPS, DRAWN)
     elif reads(task, source):
         conditions = receive_condition(source, task.name, task.config(), limits)
-        with closing(cast("Generator[Condition]", conditions)):  # or its process lives on with an error that is held
+        with closing(conditions):  # or its process lives on with an error that is held
             yield from _kept(task, conditions, shelf, FPS, None)
     else:
         with receive_video(source, limits) as video:
@@ -213,7 +213,7 @@ def _kept(
     yield Reading(picture(task, seen.frame(0)), done, done, seen)
 
 
-def picture(task: Task, condition: Condition) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def picture(task: Task, condition: Condition) -> Pictures:
     """A condition of one frame as people see it: uint8 (H, W, 3)."""
     return task.preview(condition)[0].permute(1, 2, 0).contiguous().cpu().numpy()
 

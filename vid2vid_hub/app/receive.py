@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -98,7 +98,7 @@ def receive_condition(
     settings: Mapping[str, Any],
     limits: Limits,
     size: tuple[int, int] | None = None,
-) -> Iterator[Condition]:
+) -> Generator[Condition]:
     """Read conditions from an uploaded file in the way of a task, a few frames at a time.
 
     Args:

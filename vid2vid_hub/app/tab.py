@@ -126,9 +126,9 @@ class Tab(Layout):
         try:
             with told():
                 task = house.models.task(self.task.name, model)
-                path = Path(source) if isinstance(source, str) else source
                 turn = house.models.get(model, self.task.name).turn if model else nullcontext()
-                for reading in in_turn(turn, read(task, path, house.shelf, house.limits)):
+                given = Path(source) if isinstance(source, str) else source
+                for reading in in_turn(turn, read(task, given, house.shelf, house.limits)):
                     seen = reading.seen
                     of = f" of {reading.total}" if reading.total else ""
                     yield {self.condition: reading.picture, self.status: f"Read {reading.done}{of} frames"}

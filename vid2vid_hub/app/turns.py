@@ -30,7 +30,7 @@ class Turns:
             self._changed.notify_all()
 
 
-def in_turn(turn: AbstractContextManager[object], items: Iterator[Item]) -> Iterator[Item]:
+def in_turn(turn: AbstractContextManager[object], items: Iterator[Item]) -> Generator[Item]:
     """Go through something, each step of it in a turn of its own; who closes this closes that."""
     try:
         while True:

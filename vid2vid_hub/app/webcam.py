@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -19,12 +18,13 @@ import numpy as np
 from gradio.context import Context
 from PIL import Image
 
+from vid2vid_hub.app.gpu import is_lent
 from vid2vid_hub.app.limits import Limits
 from vid2vid_hub.app.live import Live, LiveFrame
-from vid2vid_hub.app.live import Picture as Pixels
 from vid2vid_hub.app.plain import JPEG, Camera, Picture
 from vid2vid_hub.app.sizes import work_size
 from vid2vid_hub.data.mark import marked
+from vid2vid_hub.data.policy import Pictures
 from vid2vid_hub.errors import ModelError, TaskError, Vid2VidError, VideoError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def live_section(
         visitors: who is live on all tabs; alone here when left out.
         mirror: whether the camera shows people themselves as a mirror does.
     """
-    if os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "t"):
+    if is_lent():
         gr.Markdown("Live mode needs a machine of its own: type `vid2vid-hub demo --web` on yours.")
         return
     guests = Visitors() if visitors is None else visitors
@@ -210,7 +210,7 @@ def _started(choice: str, models: Callable[[str], Model], limits: Limits) -> Liv
     return Live(model.pipeline, size=size, turn=model.turn, idle=IDLE)
 
 
-def _decoded(frame: str, most_pixels: int) -> Pixels:
+def _decoded(frame: str, most_pixels: int) -> Pictures:
     """A frame of the camera, uint8 (H, W, 3); nothing but a JPEG of moderate size is opened."""
     if not frame.startswith(JPEG) or len(frame) > LARGEST:
         raise VideoError(f"the camera sent no JPEG of less than {LARGEST // 1_000_000} MB; use this page's own camera")

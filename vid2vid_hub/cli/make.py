@@ -11,7 +11,15 @@ import typer
 
 from vid2vid_hub.cli.app import Device, Model, Size, app, load
 from vid2vid_hub.errors import ConditionError, TaskError, Vid2VidError, VideoError
-from vid2vid_hub.terminal import ListsCommand, open_first_frames, parse_pairs, parse_size, parse_values, progress_bar
+from vid2vid_hub.terminal import (
+    ListsCommand,
+    open_first_frames,
+    parse_by_task,
+    parse_pairs,
+    parse_size,
+    parse_values,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,10 +85,8 @@ def generate(
     rate, total, given_size = _looked_at(pipeline.task, source)
     drawn = is_condition(pipeline.task, source) if condition is None else condition
     given = {"condition": source} if drawn else {"video": source}
-    if size is None and pipeline.size is not None and pipeline.size != given_size:
-        height, width = pipeline.size
-        trained = f"{width}x{height}"
-        typer.echo(f"note: this model was trained at {trained}; --size {trained} may look better", err=True)
+    if size is None:
+        _note_size(pipeline.size, given_size)
     with progress_bar("generating") as show:
         how: dict[str, Any] = {
             "fps": rate if fps is None else fps,
@@ -140,7 +146,7 @@ def demo(
         from vid2vid_hub.app import LOCAL, PUBLIC, build, launch
 
         limits = PUBLIC if public else LOCAL
-        page = build(limits, models=model or (), settings=_by_task(setting or []), device=device)
+        page = build(limits, models=model or (), settings=parse_by_task(setting or []), device=device)
         launch(page, limits, server_name=host, server_port=port)
         return
     if host or port or model or setting or public:
@@ -157,15 +163,11 @@ def demo(
     )
 
 
-def _by_task(texts: list[str]) -> dict[str, dict[str, Any]]:
-    """TASK.KEY=VALUE texts as settings by task."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, value in parse_values(parse_pairs(texts)).items():
-        task, dot, key = name.partition(".")
-        if not (task and dot and key):
-            raise Vid2VidError(f"'{name}' is not a setting of a task; write TASK.KEY=VALUE")
-        found.setdefault(task, {})[key] = value
-    return found
+def _note_size(trained: tuple[int, int] | None, given: tuple[int, int] | None) -> None:
+    """Say where a model is not asked for the (height, width) that it was trained at."""
+    if trained is not None and trained != given:
+        size = f"{trained[1]}x{trained[0]}"
+        typer.echo(f"note: this model was trained at {size}; --size {size} may look better", err=True)
 
 
 def _edits(task: Task, texts: list[str]) -> Callable[[Condition], Condition]:

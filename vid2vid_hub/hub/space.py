@@ -15,7 +15,7 @@ from huggingface_hub import HfApi, ModelInfo, SpaceInfo
 from vid2vid_hub.errors import ModelError
 from vid2vid_hub.hub.contents import CARD
 from vid2vid_hub.hub.send import ATTEMPTS, Pushed, Target, send
-from vid2vid_hub.hub.stage import PICKLES, TEXTS, Staged, look
+from vid2vid_hub.hub.stage import PICKLES, TEXTS, Staged, choose, look
 from vid2vid_hub.hub.wheel import carry
 
 REQUIREMENTS, LIST = "requirements.txt", ".vid2vid-hub.json"
@@ -107,19 +107,9 @@ def stage_space(folder: Path, *, owner: str = "") -> Staged:
     """
     if not folder.is_dir():
         raise ModelError(f"{folder} is no folder; give that of a Space, which has {CARD}, {REQUIREMENTS} and an app")
-    files, left_out = {}, {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_dir() and not path.is_symlink():
-            continue
-        if (why := _stays(name, path)) is not None:
-            left_out[name] = why
-        else:
-            files[name] = path
-    for name in (CARD, REQUIREMENTS):
-        if name not in files:
-            why = f"it is {left_out[name]}" if name in left_out else "it is not there"
-            raise ModelError(f"{folder} is no Space without {name}, and {why}")
+    staged = choose(folder, _stays)
+    files = staged.files
+    staged.require(f"{folder} is no Space", CARD, REQUIREMENTS)
     if len(files) > MAX_FILES:
         raise ModelError(f"{folder} has {len(files)} files, and a Space at most {MAX_FILES}; give its own folder")
     for name, path in files.items():
@@ -128,7 +118,7 @@ def stage_space(folder: Path, *, owner: str = "") -> Staged:
     app = _check_head(read_front_matter(files[CARD].read_text("utf-8")))
     if app not in files:
         raise ModelError(f"{CARD} names '{app}' as app_file, which is no file of {folder} that is published")
-    return Staged(files, left_out)
+    return staged
 
 
 def read_front_matter(text: str) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,17 @@ class Staged:
     files: dict[str, Path]
     left_out: dict[str, str]
 
+    def require(self, problem: str, *names: str) -> None:
+        """Refuse what lacks one of these files; ``problem`` says what cannot be without it.
+
+        Raises:
+            ModelError: with the file, and whether it was left out.
+        """
+        for name in names:
+            if name not in self.files:
+                why = f"it is {self.left_out[name]}" if name in self.left_out else "it is not there"
+                raise ModelError(f"{problem} without {name}, and {why}")
+
 
 def stage(folder: Path, made: Path | None = None, *, owner: str = "") -> Staged:
     """Choose the files of a pipeline folder that are published, and look into all that is text.
@@ -58,24 +69,32 @@ def stage(folder: Path, made: Path | None = None, *, owner: str = "") -> Staged:
         ModelError: a file tells a secret, a place on this machine or its user; says which, and in which line. Or what
             a pipeline cannot be without is missing, or left out.
     """
+    staged = choose(folder, _stays)
+    for path in sorted(made.rglob("*")) if made is not None else ():
+        if path.is_file():
+            staged.files[path.relative_to(made).as_posix()] = path  # type: ignore[arg-type]  # made is there
+    staged.require(f"{folder} cannot be published", INDEX, CONFIG, CARD)
+    for name, path in staged.files.items():
+        look(name, path, owner)
+    return staged
+
+
+def choose(folder: Path, stays: Callable[[str, Path], str | None]) -> Staged:
+    """The files of a folder and of the folders in it, without looking into them.
+
+    Args:
+        folder: what is walked through; not what lies behind links.
+        stays: why a file, by its name in the repo and where it lies, is not published; None where it is.
+    """
     files, left_out = {}, {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir() and not path.is_symlink():
             continue
-        if (why := _stays(name, path)) is not None:
+        if (why := stays(name, path)) is not None:
             left_out[name] = why
         else:
             files[name] = path
-    for path in sorted(made.rglob("*")) if made is not None else ():
-        if path.is_file():
-            files[path.relative_to(made).as_posix()] = path  # type: ignore[arg-type]  # made is there
-    for name in (INDEX, CONFIG, CARD):
-        if name not in files:
-            why = f"it is {left_out[name]}" if name in left_out else "it is not there"
-            raise ModelError(f"{folder} cannot be published without {name}, and {why}")
-    for name, path in files.items():
-        look(name, path, owner)
     return Staged(files, left_out)
 
 
