@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -15,3 +16,14 @@ class Said(NamedTuple):
 
 
 Command = Callable[..., Said]
+
+
+def is_one_sentence(said: Said) -> bool:
+    """Whether it is a mistake that a person can mend, said as such."""
+    lines = said.err.splitlines()
+    return said.code == 2 and not said.out and len(lines) == 1 and lines[0].startswith("error: ")
+
+
+def left_in(folder: Path) -> list[str]:
+    """What is in a folder, and in those in it."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

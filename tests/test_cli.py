@@ -19,7 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.commands import Command, Said
+from tests.commands import Command, Said, is_one_sentence, left_in
 from vid2vid_hub import Vid2VidPipeline, cli
 from vid2vid_hub.data.clips import read_clips
 from vid2vid_hub.data.encode import VideoWriter
@@ -31,18 +31,9 @@ from vid2vid_hub.training.parse import load_recipe, parse_recipe, save_recipe
 ROOT = Path(__file__).parents[1]
 
 
-def is_one_sentence(said: Said) -> bool:
-    lines = said.err.splitlines()
-    return said.code == 2 and not said.out and len(lines) == 1 and lines[0].startswith("error: ")
-
-
 def frames_of(path: Path) -> np.ndarray:
     with open_video(path) as reader:
         return np.stack(list(reader.frames()))
-
-
-def left_in(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 @contextmanager

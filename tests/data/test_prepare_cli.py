@@ -4,11 +4,9 @@ import re
 
 import pytest
 
+from tests.commands import Command, is_one_sentence, left_in
 from tests.data.shots_world import film, save
-from tests.test_cli import Command, command, is_one_sentence, left_in  # noqa: F401
 from vid2vid_hub.data.clips import read_clips
-
-# ruff: noqa: F811
 
 
 @pytest.fixture(scope="module")
